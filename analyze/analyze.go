@@ -1,0 +1,485 @@
+package analyze
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/wasmortem/wasmortem/ingest"
+	"github.com/wasmortem/wasmortem/rules"
+	"github.com/wasmortem/wasmortem/rules/host"
+	"github.com/wasmortem/wasmortem/rules/literal"
+)
+
+// Run analyses a corpus. When ctx ends early the report of what was found so far comes back together with the context's error; other
+// errors (a path that could not be opened) come with the report of everything else.
+func Run(ctx context.Context, corpus ingest.Corpus, o Options) (*Report, error) {
+	now := o.Now
+	if now == nil {
+		now = time.Now
+	}
+	start := now()
+	set := o.Rules
+	s := &scan{set: set, o: o, lits: set.Literals(), matches: &rules.Matches{}, records: map[*ingest.Input]int64{}}
+	s.search = literal.New(s.lits)
+	err := s.run(ctx, corpus)
+
+	inputs := corpus.Inputs()
+	joinProxies(s.matches, set.Facts(s.matches), inputs)
+	facts := set.Facts(s.matches)
+	failed := diagnose(set, set.Evaluate(s.matches, facts))
+
+	r := &Report{Schema: Schema, Inputs: []Input{}, InputsTotal: len(inputs), Incidents: []Incident{}, Stats: Stats{Skipped: []string{}}}
+	r.Tool = Tool{Version: o.Version, Commit: o.Commit, Rules: set.Sum, Overrides: append([]string{}, set.Overrides...)}
+	for i, in := range inputs {
+		r.Stats.Bytes += in.Bytes
+		r.Stats.Lines += in.Lines
+		if i < MaxInputs {
+			r.Inputs = append(r.Inputs, Input{Path: in.Path, Kind: in.Kind, Format: in.Format, Bytes: in.Bytes, Lines: in.Lines, Records: s.records[in],
+				First: NewTime(in.First), Last: NewTime(in.Last), SHA256: in.SHA256, Warnings: append([]string{}, in.Warnings...), Error: in.Err})
+		}
+	}
+	r.Stats.Records = s.total
+	if s.dropped > 0 {
+		r.Stats.Skipped = append(r.Stats.Skipped, fmt.Sprintf("%d matches were not counted: more than 50,000 different groups of them", s.dropped))
+	}
+	b := &builder{set: set, facts: facts, matches: s.matches, many: len(inputs) > 1}
+	for _, f := range failed {
+		r.Incidents = append(r.Incidents, b.incident(f))
+	}
+	demote(set, r)
+	r.Stats.Seconds = now().Sub(start).Seconds()
+	return r, err
+}
+
+// demote makes remarks of what hurts requests but no plugin, where something deeper was found in the same input: upstream errors are
+// background noise of every mesh, and the reader came for the failure.
+func demote(set *rules.Set, r *Report) {
+	deep := false
+	for i := range r.Incidents {
+		deep = deep || r.Incidents[i].Severity.Rank() >= Error.Rank()
+	}
+	if !deep {
+		return
+	}
+	for i := range r.Incidents {
+		inc := &r.Incidents[i]
+		if set.Cause(inc.RootCause).NotWasm && inc.Severity == Warning && inc.Count < 50 {
+			inc.Severity = Info
+		}
+	}
+	sort.SliceStable(r.Incidents, func(i, j int) bool { return r.Incidents[i].Severity.Rank() > r.Incidents[j].Severity.Rank() })
+}
+
+// builder makes incidents of failures.
+type builder struct {
+	set     *rules.Set
+	facts   rules.Facts
+	matches *rules.Matches
+	many    bool // several inputs: files may stand for pods
+}
+
+func (b *builder) incident(f *failure) Incident {
+	inc := Incident{RootCause: f.cause.ID, Title: f.cause.Title, Severity: Severity(f.cause.Severity), Subject: b.subject(f),
+		FirstSeen: NewTime(f.first), LastSeen: NewTime(f.last), Count: f.count(),
+		Contributing: []string{}, Alternatives: []Alternative{}, Unknowns: []Unknown{}, Explained: []string{}}
+	inc.ID = fingerprint(f.cause.ID, &inc.Subject)
+	inc.Confidence = confidence(f)
+	inc.Stack = b.stack(f)
+	inc.Evidence, inc.EvidenceAll = evidence(f)
+	inc.Contributing = contributing(f)
+	inc.Impact = b.impact(f, &inc.Subject)
+	inc.Alternatives = alternatives(f, inc.Confidence)
+	inc.Explained = b.explain(f, &inc)
+	values := placeholders(&inc)
+	inc.Unknowns = b.unknowns(f, &inc, values)
+	inc.Runbook = Fill(f.cause, values)
+	return inc
+}
+
+// fingerprint is built only from what is the same in every dialect and on every day: cause, plugin, callback, trap kind, and the place of
+// the panic or else the first user function.
+func fingerprint(cause string, s *Subject) string {
+	place := s.Location
+	if place == "" {
+		place = s.Function
+	}
+	h := sha256.Sum256([]byte(strings.Join([]string{rules.Parent(cause), s.Plugin, s.Callback, s.Trap, place}, "\x00")))
+	return hex.EncodeToString(h[:6])
+}
+
+// subject completes what the findings tell with facts about the proxies.
+func (b *builder) subject(f *failure) Subject {
+	s := f.subject
+	s.Namespaces, s.Pods, s.Nodes, s.Workers = []string{}, []string{}, []string{}, []string{}
+	var ps []string
+	for p := range f.proxies {
+		ps = append(ps, p)
+	}
+	sort.Strings(ps)
+	pods, nss, nodes := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, p := range ps {
+		if n := podNameOf(p, b.many); n != "" {
+			pods[n] = true
+		}
+		for name, set := range map[string]map[string]bool{"namespace": nss, "node": nodes} {
+			if v := b.facts.Last(p, name); v != "" {
+				set[v] = true
+			}
+		}
+		for dst, name := range map[*string]string{&s.EnvoyVersion: "envoy_version", &s.IstioVersion: "istio_version", &s.Engine: "engine",
+			&s.Module: "module", &s.VMID: "vm_id", &s.RootID: "root_id", &s.Plugin: "plugin", &s.Cluster: "cluster"} {
+			if *dst == "" {
+				*dst = b.facts.Last(p, name)
+			}
+		}
+	}
+	if s.EnvoyVersion == "" && s.IstioVersion != "" {
+		if v, ok := host.EnvoyOfIstio(s.IstioVersion); ok {
+			s.EnvoyVersion = v
+		}
+	}
+	workers := map[string]bool{}
+	for _, x := range f.all() {
+		for _, a := range x.Anchors {
+			if a.Record.Namespace != "" {
+				nss[a.Record.Namespace] = true
+			}
+			if a.Record.Node != "" {
+				nodes[a.Record.Node] = true
+			}
+			if t := a.Record.Thread; t != "" {
+				if n := podNameOf(a.Proxy, b.many); n != "" && len(pods) > 1 {
+					t = n + "/" + t
+				}
+				workers[t] = true
+			}
+		}
+	}
+	s.Pods, s.Namespaces, s.Nodes, s.Workers = keysOf(pods), keysOf(nss), keysOf(nodes), keysOf(workers)
+	return s
+}
+
+func keysOf(m map[string]bool) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	sort.Strings(out)
+	return out
+}
+
+// confidence combines the weights of distinct rules: each further one removes half of its share of the remaining doubt, since rules look
+// at the same event; what speaks against takes its share away. See calibrate for what makes it a frequency.
+func confidence(f *failure) float64 {
+	best := map[string]float64{}
+	for _, x := range f.all() {
+		best[x.Rule.ID] = max(best[x.Rule.ID], x.Rule.Weight)
+	}
+	var w []float64
+	for _, v := range best {
+		w = append(w, v)
+	}
+	sort.Sort(sort.Reverse(sort.Float64Slice(w)))
+	c := 0.0
+	for i, v := range w {
+		if i == 0 {
+			c = v
+			continue
+		}
+		c += (1 - c) * v / 2
+	}
+	seen := map[string]bool{}
+	for _, a := range f.against {
+		if !seen[a.Rule.ID] {
+			seen[a.Rule.ID] = true
+			c *= 1 - a.Rule.Weight
+		}
+	}
+	return math.Round(min(max(c, 0.01), 0.99)*100) / 100
+}
+
+// maxEvidence is how many pieces of evidence an incident lists.
+const maxEvidence = 50
+
+// evidence lists for each rule and role the first and the last record; total counts all.
+func evidence(f *failure) (list []Evidence, total int64) {
+	type key struct{ rule, role string }
+	type ends struct{ first, last *rules.Found }
+	byKey := map[key]*ends{}
+	counted := map[*rules.Found]bool{}
+	add := func(x *rules.Found, role string) {
+		if !counted[x] {
+			counted[x] = true
+			total++
+		}
+		k := key{x.Rule.ID, role}
+		e := byKey[k]
+		if e == nil {
+			byKey[k] = &ends{x, x}
+			return
+		}
+		if sooner(x, e.first) {
+			e.first = x
+		}
+		if sooner(e.last, x) {
+			e.last = x
+		}
+	}
+	take := func(fs []*rules.Finding, role string) {
+		for _, x := range fs {
+			for _, a := range x.Anchors {
+				add(a, role)
+			}
+			total += max(0, x.Count-int64(len(x.Anchors)))
+			for _, s := range x.Support {
+				r := string(s.Rule.Role)
+				if s.Rule.Cause != "" {
+					r = role
+				}
+				if s.Rule.Cause != "" && s.Rule.Role == rules.RoleConsequence {
+					r = "consequence"
+				}
+				add(s, r)
+			}
+		}
+	}
+	take(f.all(), "cause")
+	for _, c := range f.below() {
+		take(c.all(), "consequence")
+	}
+	take(f.against, "against")
+	roles := map[string]int{"cause": 0, "consequence": 1, "context": 2, "against": 3}
+	var found []*rules.Found
+	role := map[*rules.Found]string{}
+	for k, e := range byKey {
+		for _, x := range []*rules.Found{e.first, e.last} {
+			if r, ok := role[x]; ok {
+				if roles[k.role] < roles[r] {
+					role[x] = k.role
+				}
+				continue
+			}
+			role[x] = k.role
+			found = append(found, x)
+		}
+	}
+	sort.SliceStable(found, func(i, j int) bool {
+		a, b := found[i], found[j]
+		if x, y := roles[role[a]], roles[role[b]]; x != y {
+			return x < y
+		}
+		return sooner(a, b)
+	})
+	list = []Evidence{}
+	for _, x := range found {
+		if len(list) < maxEvidence {
+			list = append(list, evidenceOf(x, role[x]))
+		}
+	}
+	return list, total
+}
+
+// sooner orders records for display: by time, input and offset.
+func sooner(a, b *rules.Found) bool {
+	ta, tb := a.Record.Time, b.Record.Time
+	if !ta.IsZero() && !tb.IsZero() && !ta.Equal(tb) {
+		return ta.Before(tb)
+	}
+	if p, q := a.Record.Input.Path, b.Record.Input.Path; p != q {
+		return p < q
+	}
+	if a.Record.Offset != b.Record.Offset {
+		return a.Record.Offset < b.Record.Offset
+	}
+	return a.Rule.ID < b.Rule.ID
+}
+
+// maxText is how much of a line evidence shows.
+const maxText = 16 << 10
+
+func evidenceOf(x *rules.Found, role string) Evidence {
+	r := x.Record
+	e := Evidence{Source: r.Input.Path, Line: r.Line, Offset: r.Offset, Time: NewTime(r.Time), Rule: x.Rule.ID, Role: role}
+	if r.Lines > 1 {
+		e.Lines = r.Lines
+	}
+	raw := r.Raw
+	if len(raw) > maxText {
+		raw = raw[:maxText]
+		for len(raw) > 0 && !utf8.RuneStart(raw[len(raw)-1]) {
+			raw = raw[:len(raw)-1]
+		}
+		if len(raw) > 0 && raw[len(raw)-1] >= utf8.RuneSelf {
+			raw = raw[:len(raw)-1] // the first byte of a rune that was cut
+		}
+		e.Truncated = true
+	}
+	e.Text = replaceInvalid(raw)
+	return e
+}
+
+// replaceInvalid puts one U+FFFD for every byte that is no UTF-8.
+func replaceInvalid(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	var sb strings.Builder
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		sb.WriteRune(r)
+		b = b[n:]
+	}
+	return sb.String()
+}
+
+func contributing(f *failure) []string {
+	out := []string{}
+	seen := map[string]bool{f.cause.ID: true}
+	for _, c := range f.below() {
+		if !seen[c.cause.ID] {
+			seen[c.cause.ID] = true
+			out = append(out, c.cause.ID)
+		}
+	}
+	sort.Strings(out)
+	return out
+}
+
+// impact counts requests that failed: each proxy by the rule that saw most of them, since two rules may see the same request.
+func (b *builder) impact(f *failure, s *Subject) Impact {
+	im := Impact{Pods: len(s.Pods)}
+	perProxy := map[string]map[string]int64{}
+	var from, to time.Time
+	fs := f.all()
+	for _, c := range f.below() {
+		fs = append(fs, c.all()...)
+	}
+	for _, x := range fs {
+		if len(x.Anchors) == 0 || x.Anchors[0].Record.Kind != ingest.KindAccess {
+			continue
+		}
+		if perProxy[x.Proxy] == nil {
+			perProxy[x.Proxy] = map[string]int64{}
+		}
+		perProxy[x.Proxy][x.Rule.ID] += x.Count
+		if !x.From.IsZero() && (from.IsZero() || x.From.Before(from)) {
+			from = x.From
+		}
+		if x.To.After(to) {
+			to = x.To
+		}
+	}
+	for _, byRule := range perProxy {
+		var n int64
+		for _, c := range byRule {
+			n = max(n, c)
+		}
+		im.RequestsFailed += n
+	}
+	im.From, im.To = NewTime(from), NewTime(to)
+	return im
+}
+
+func alternatives(f *failure, c float64) []Alternative {
+	out := []Alternative{}
+	seen := map[string]bool{f.cause.ID: true}
+	for _, x := range f.absorbed {
+		if !seen[x.Cause.ID] {
+			seen[x.Cause.ID] = true
+			out = append(out, Alternative{x.Cause.ID, round((1 - c) * x.Rule.Weight), "less precise: the records that say more about the same failure show " + f.cause.ID})
+		}
+	}
+	for _, a := range f.against {
+		if !seen["none"] {
+			seen["none"] = true
+			out = append(out, Alternative{"none", round(1 - c), "rule " + a.Rule.ID + " speaks against it, but not enough: " + a.Rule.About})
+		}
+	}
+	for _, d := range f.below() {
+		if len(out) < 5 && !seen[d.cause.ID] {
+			seen[d.cause.ID] = true
+			out = append(out, Alternative{d.cause.ID, round((1 - c) / 2), "seen too, but it follows from " + f.cause.ID + order(f, d)})
+		}
+	}
+	return out
+}
+
+func order(a, b *failure) string {
+	if a.first.IsZero() || b.first.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(", which was first (%s)", a.first.UTC().Format("15:04:05.000"))
+}
+
+func round(v float64) float64 { return math.Round(v*100) / 100 }
+
+// explain puts words to numbers and names: host statuses, imports, versions that do not fit.
+func (b *builder) explain(f *failure, inc *Incident) []string {
+	out := []string{}
+	add := func(list []string) {
+		for _, s := range list {
+			if len(out) < 6 && !contains(out, s) {
+				out = append(out, s)
+			}
+		}
+	}
+	var functions []string
+	for _, fr := range inc.Stack {
+		functions = append(functions, fr.Function)
+	}
+	for _, x := range f.all() {
+		if st, err := strconv.Atoi(x.Captures["status"]); err == nil && x.Captures["location"]+x.Captures["callback"]+x.Captures["guest"] != "" {
+			call := ""
+			if calls := host.CallsIn(functions); len(calls) > 0 {
+				call = calls[0]
+			}
+			add(host.ExplainStatus(st, call, inc.Subject.Callback))
+		}
+		if imp := x.Captures["import"]; imp != "" {
+			add(host.ExplainImport(imp))
+		}
+	}
+	add(host.BadPairs(inc.Subject.EnvoyVersion, inc.Subject.IstioVersion, ""))
+	return out
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+// maxUnknowns is how many open questions an incident lists.
+const maxUnknowns = 6
+
+// unknowns lists what could not be decided and the command that would tell.
+func (b *builder) unknowns(f *failure, inc *Incident, values map[string]string) []Unknown {
+	out := []Unknown{}
+	add := func(what, command string) {
+		if len(out) < maxUnknowns {
+			out = append(out, Unknown{fillIn(what, values), fillIn(command, values)})
+		}
+	}
+	wasm := !f.cause.NotWasm
+	if inc.Subject.EnvoyVersion == "" {
+		add("which Envoy version this is", "kubectl exec -n {namespace} {pod} -c {container} -- curl -s localhost:15000/server_info")
+	}
+	if wasm && inc.Subject.Plugin == "" {
+		add("which plugin failed: no line names it", "kubectl exec -n {namespace} {pod} -c {container} -- curl -s 'localhost:15000/config_dump?include_eds=false' | grep -n -A12 wasm")
+	}
+	for _, a := range f.cause.Ask {
+		add(a.What, a.Command)
+	}
+	return out
+}

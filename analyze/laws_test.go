@@ -1,0 +1,84 @@
+package analyze_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wasmortem/wasmortem/analyze"
+	"github.com/wasmortem/wasmortem/ingest"
+)
+
+func asJSON(t testing.TB, r *analyze.Report) []byte {
+	t.Helper()
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// The result is the same whether lines are found by their literals or every one is offered, and for any size of blocks.
+func TestSameBytesHoweverTheInputIsSearched(t *testing.T) {
+	set := ruleSet(t)
+	for _, c := range cases(t) {
+		in := filepath.Join(c.dir, "input")
+		want := asJSON(t, run(t, set, ingest.Options{}, false, in))
+		for _, v := range []struct {
+			name  string
+			size  int
+			every bool
+		}{{"every line", 0, true}, {"blocks of 1 byte", 1, false}, {"blocks of 777 bytes", 777, true}, {"blocks of 5000 bytes", 5000, false}} {
+			if v.size == 1 && len(want) > 40_000 {
+				continue // tens of thousands of blocks; the small cases make the point
+			}
+			got := asJSON(t, run(t, set, ingest.Options{BlockSize: v.size}, v.every, in))
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s, %s: the report differs from that of one search:\n%s", c.name, v.name, firstDifference(want, got))
+			}
+		}
+	}
+}
+
+func firstDifference(want, got []byte) string {
+	w, g := strings.Split(string(want), "\n"), strings.Split(string(got), "\n")
+	for i := range min(len(w), len(g)) {
+		if w[i] != g[i] {
+			lo := max(0, i-12)
+			return "want " + strings.Join(w[lo:min(len(w), i+3)], "\n     ") + "\ngot  " + strings.Join(g[lo:min(len(g), i+3)], "\n     ")
+		}
+	}
+	return "one is longer"
+}
+
+// Every piece of evidence of a plain file is the line that it claims to be, byte for byte, at the offset that it claims.
+func TestEvidenceIsTheLine(t *testing.T) {
+	set := ruleSet(t)
+	checked := 0
+	for _, c := range cases(t) {
+		r := run(t, set, ingest.Options{}, false, filepath.Join(c.dir, "input"))
+		for _, inc := range r.Incidents {
+			for _, e := range inc.Evidence {
+				data, err := os.ReadFile(e.Source)
+				if err != nil || bytes.HasPrefix(data, []byte("\x1f\x8b")) || bytes.HasPrefix(data, []byte("\x28\xb5\x2f\xfd")) {
+					continue // inside an archive
+				}
+				lines := strings.Split(string(data), "\n")
+				if e.Line < 1 || int(e.Line) > len(lines) || strings.TrimSuffix(lines[e.Line-1], "\r") != e.Text {
+					t.Errorf("%s: evidence %s says line %d of %s is %q", c.name, e.Rule, e.Line, e.Source, e.Text)
+					continue
+				}
+				if !strings.HasPrefix(string(data[e.Offset:]), e.Text) {
+					t.Errorf("%s: evidence %s says offset %d of %s is %q", c.name, e.Rule, e.Offset, e.Source, e.Text)
+				}
+				checked++
+			}
+		}
+	}
+	if checked < 150 {
+		t.Errorf("checked %d pieces of evidence, want at least 150", checked)
+	}
+}

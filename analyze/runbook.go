@@ -1,0 +1,85 @@
+package analyze
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/wasmortem/wasmortem/rules"
+)
+
+// Fill makes a runbook of a cause: its steps, with what is known of the incident in the placeholders. What is not known stands as
+// <name>, so that nobody runs a command that looks complete and is not.
+func Fill(c *rules.Cause, values map[string]string) Runbook {
+	rb := Runbook{Cause: c.ID, Title: c.Title, Summary: fillIn(c.Summary, values), Verify: fillIn(c.Verify, values), Steps: []Step{}, References: append([]string{}, c.References...)}
+	for _, s := range c.Steps {
+		if !applies(s.When, values) {
+			continue
+		}
+		rb.Steps = append(rb.Steps, Step{Title: fillIn(s.Title, values), Text: fillIn(s.Text, values), Snippet: fillSnippet(s, values), Language: s.Language,
+			Origin: s.Origin, Status: s.Status, VerifiedOn: append([]string{}, s.VerifiedOn...), Caveat: fillIn(s.Caveat, values)})
+	}
+	return rb
+}
+
+// applies reports whether a step is about this incident. What is not known cannot rule it out.
+func applies(when map[string]rules.Test, values map[string]string) bool {
+	for name, t := range when {
+		if v := values[name]; v != "" && !t.Holds(v, true) {
+			return false
+		}
+	}
+	return true
+}
+
+// fillSnippet leaves documented snippets alone: people search for them as they were published.
+func fillSnippet(s rules.Step, values map[string]string) string {
+	if s.Origin == "guide" {
+		return s.Snippet
+	}
+	return fillIn(s.Snippet, values)
+}
+
+var placeholder = regexp.MustCompile(`\{(plugin|root_id|vm_id|pod|namespace|callback|location|function|import|trap|message|envoy_version|istio_version|container|url|status|node|selector)\}`)
+
+func fillIn(s string, values map[string]string) string {
+	return placeholder.ReplaceAllStringFunc(s, func(m string) string {
+		name := m[1 : len(m)-1]
+		if v := values[name]; v != "" {
+			return v
+		}
+		return "<" + name + ">"
+	})
+}
+
+// unsafe is what must not get from a log into a command: everything that a shell gives a meaning.
+var unsafe = regexp.MustCompile("[^A-Za-z0-9 _.,:/@%+=~^()\\[\\]<>-]")
+
+// placeholders are the values of an incident that runbooks use. They come from logs, hence they are cleaned for a shell.
+func placeholders(inc *Incident) map[string]string {
+	s := &inc.Subject
+	v := map[string]string{"plugin": s.Plugin, "root_id": s.RootID, "vm_id": s.VMID, "callback": s.Callback, "location": s.Location, "function": s.Function,
+		"import": s.Import, "trap": s.Trap, "message": s.Message, "envoy_version": s.EnvoyVersion, "istio_version": s.IstioVersion, "container": "istio-proxy"}
+	if s.IstioVersion == "" && s.EnvoyVersion != "" && len(s.Pods) == 0 {
+		v["container"] = ""
+	}
+	first := func(list []string) string {
+		if len(list) > 0 {
+			return list[0]
+		}
+		return ""
+	}
+	v["pod"], v["namespace"], v["node"] = first(s.Pods), first(s.Namespaces), first(s.Nodes)
+	for k, x := range v {
+		x = unsafe.ReplaceAllString(x, "")
+		if k == "pod" || k == "namespace" || k == "node" || k == "plugin" {
+			x = strings.Map(func(r rune) rune {
+				if r == ' ' || r == '(' || r == ')' || r == '<' || r == '>' || r == '[' || r == ']' || r == '~' || r == '^' {
+					return -1
+				}
+				return r
+			}, x)
+		}
+		v[k] = x
+	}
+	return v
+}

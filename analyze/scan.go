@@ -1,0 +1,268 @@
+package analyze
+
+import (
+	"bytes"
+	"context"
+	"path"
+	"runtime"
+	"time"
+
+	"github.com/wasmortem/wasmortem/ingest"
+	"github.com/wasmortem/wasmortem/rules"
+	"github.com/wasmortem/wasmortem/rules/literal"
+)
+
+// Options say how [Run] works.
+type Options struct {
+	Rules *rules.Set
+	Jobs  int // workers; 0: as many as there are cores
+
+	// EveryLine offers every line to the rules instead of searching for their literals. The result is the same; it exists to
+	// prove that.
+	EveryLine bool
+
+	Since, Until time.Time // records outside are ignored; zero: no bound
+	Now          func() time.Time
+	Version      string
+	Commit       string
+}
+
+// scan is one pass over a corpus.
+type scan struct {
+	set     *rules.Set
+	o       Options
+	search  *literal.Set
+	lits    [][]byte
+	matches *rules.Matches
+	records map[*ingest.Input]int64
+	total   int64
+	dropped int64 // matches not counted because of the bound on groups
+	recent  map[place]bool
+	input   *ingest.Input
+}
+
+// place is a record that a rule matched, or was offered (rule -1), near the end of a block: the next block may find it again.
+type place struct {
+	rule   int
+	offset int64
+}
+
+// yield is what one block gave.
+type yield struct {
+	block   *ingest.Block // released; only its position is still used
+	end     int64
+	found   []*rules.Found
+	offered []int64 // offsets of candidate records
+	err     error
+}
+
+// run searches all blocks. Blocks are worked on concurrently; what they gave is taken in order, so the result does not depend on it.
+func (s *scan) run(ctx context.Context, corpus ingest.Corpus) error {
+	jobs := s.o.Jobs
+	if jobs <= 0 {
+		jobs = runtime.GOMAXPROCS(0)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type job struct {
+		b    *ingest.Block
+		done chan yield
+	}
+	work := make(chan job, jobs)
+	order := make(chan chan yield, 2*jobs)
+	for range jobs {
+		go func() {
+			for j := range work {
+				j.done <- s.block(j.b)
+			}
+		}()
+	}
+	go func() {
+		defer close(order)
+		defer close(work)
+		for b, err := range corpus.Blocks(ctx, s.lits) {
+			done := make(chan yield, 1)
+			if err != nil {
+				done <- yield{err: err}
+			}
+			select {
+			case order <- done:
+			case <-ctx.Done():
+				return
+			}
+			if err == nil {
+				work <- job{b, done}
+			}
+		}
+	}()
+	var failed error
+	for done := range order {
+		y := <-done
+		if y.err != nil {
+			if failed == nil {
+				failed = y.err
+			}
+			continue
+		}
+		s.take(y)
+	}
+	if failed == nil {
+		failed = context.Cause(ctx)
+	}
+	return failed
+}
+
+// block finds the candidates of a block and confirms them.
+func (s *scan) block(b *ingest.Block) (y yield) {
+	defer b.Release()
+	y.block, y.end = b, b.Offset+int64(len(b.Data))
+	if b.Tail {
+		return y
+	}
+	c := &candidates{scan: s, block: b, y: &y}
+	if s.o.EveryLine {
+		for pos := 0; pos < len(b.Data); {
+			end := b.LineEnd(pos)
+			for id, l := range s.lits {
+				if bytes.Contains(b.Data[pos:end], l) {
+					c.offer(pos, id)
+				}
+			}
+			pos = end
+		}
+		return y
+	}
+	hits := s.search.Find(b.Data, nil)
+	sortHits(hits)
+	for _, h := range hits {
+		c.offer(h.Pos, h.Lit)
+	}
+	return y
+}
+
+// sortHits puts hits in the order of lines; they are nearly so already.
+func sortHits(h []literal.Hit) {
+	for i := 1; i < len(h); i++ {
+		for j := i; j > 0 && (h[j].Pos < h[j-1].Pos || h[j].Pos == h[j-1].Pos && h[j].Lit < h[j-1].Lit); j-- {
+			h[j], h[j-1] = h[j-1], h[j]
+		}
+	}
+}
+
+// candidates collects what one block gives.
+type candidates struct {
+	scan  *scan
+	block *ingest.Block
+	y     *yield
+
+	start, end int // of the current line
+	valid      bool
+	cand       rules.Candidate
+	tried      map[place]bool
+}
+
+// offer takes one occurrence of a literal: the record around it is tried against the literal's rules.
+func (c *candidates) offer(pos, lit int) {
+	if !c.valid || pos < c.start || pos >= c.end {
+		c.start, c.end, c.valid = c.block.LineStart(pos), c.block.LineEnd(pos), true
+		rec := c.block.RecordAt(pos)
+		if rec == nil || c.cand.Record == nil || rec.Offset != c.cand.Record.Offset || rec.Kind != c.cand.Record.Kind {
+			c.cand = rules.Candidate{Record: rec, Block: c.block}
+			if rec != nil && c.first(place{-1, rec.Offset}) {
+				c.y.offered = append(c.y.offered, rec.Offset)
+			}
+		}
+	}
+	if c.cand.Record == nil {
+		return
+	}
+	for _, r := range c.scan.set.RulesOf(lit) {
+		if c.first(place{r, c.cand.Record.Offset}) {
+			c.confirm(r)
+		}
+	}
+}
+
+// first reports whether a place comes up for the first time in this block.
+func (c *candidates) first(p place) bool {
+	if c.tried[p] {
+		return false
+	}
+	if c.tried == nil {
+		c.tried = map[place]bool{}
+	}
+	c.tried[p] = true
+	return true
+}
+
+func (c *candidates) confirm(rule int) {
+	s := c.scan
+	rec, captures, ok := s.set.Confirm(rule, &c.cand)
+	if !ok || !s.inTime(rec.Time) {
+		return
+	}
+	f := &rules.Found{Rule: s.set.Rules[rule], Record: rec.Keep(), Captures: captures, Proxy: proxyOf(rec)}
+	if rec.Kind == ingest.KindLog || rec.Kind == ingest.KindText {
+		f.Trap = c.cand.Trap(s.set)
+	}
+	c.y.found = append(c.y.found, f)
+}
+
+func (s *scan) inTime(t time.Time) bool {
+	if t.IsZero() {
+		return s.o.Since.IsZero() && s.o.Until.IsZero()
+	}
+	return (s.o.Since.IsZero() || !t.Before(s.o.Since)) && (s.o.Until.IsZero() || !t.After(s.o.Until))
+}
+
+// take adds what a block gave, leaving out what the block before gave already: a record that reaches over the border is found in both.
+func (s *scan) take(y yield) {
+	b := y.block
+	if b.Input != s.input {
+		s.input, s.recent = b.Input, map[place]bool{}
+	}
+	for p := range s.recent {
+		if !b.Input.IsDocument() && p.offset < b.Offset-2*ingest.MaxRecord {
+			delete(s.recent, p)
+		}
+	}
+	for _, off := range y.offered {
+		if !s.again(place{-1, off}, b, y.end) {
+			s.records[b.Input]++
+			s.total++
+		}
+	}
+	for _, f := range y.found {
+		if !s.again(place{s.set.Index(f.Rule), f.Record.Offset}, b, y.end) && !s.matches.Add(f) {
+			s.dropped++
+		}
+	}
+}
+
+// again reports whether a place was given by an earlier block, and remembers it as long as a later one may give it too. In an input
+// that runs forward only records that begin before the block can have been seen.
+func (s *scan) again(p place, b *ingest.Block, end int64) bool {
+	anywhere := b.Input.NewestFirst() || b.Input.IsDocument()
+	if (p.offset < b.Offset || anywhere) && s.recent[p] {
+		return true
+	}
+	if anywhere || p.offset >= end-ingest.MaxRecord {
+		s.recent[p] = true
+	}
+	return false
+}
+
+// proxyOf names the proxy that wrote a record, as far as one record tells: its pod, else the file without its rotation number.
+// Inputs that turn out to be of one proxy are joined later, see [proxies].
+func proxyOf(r *ingest.Record) string {
+	if r.Pod != "" {
+		return podPrefix + r.Pod
+	}
+	p := r.Input.Path
+	return filePrefix + path.Join(path.Dir(p), ingest.Stem(p))
+}
+
+const (
+	podPrefix  = "pod:"
+	filePrefix = "file:"
+)

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+
+	"github.com/wasmortem/wasmortem/analyze"
+	"github.com/wasmortem/wasmortem/ingest"
+	"github.com/wasmortem/wasmortem/reports"
+)
+
+// analyzeFlags are the flags of analyze.
+type analyzeFlags struct {
+	format, output, since, until, failOn string
+	rules                                []string
+	jobs                                 int
+	custody                              bool
+}
+
+func (a *app) analyzeCommand() *cobra.Command {
+	var f analyzeFlags
+	cmd := &cobra.Command{
+		Use:   "analyze PATH…",
+		Short: "Find what failed first, why, and what to do",
+		Long: `Reads files, directories, archives (gz, zst, xz, bz2, tar, zip, nested) and standard input (-), and reports incidents with runbooks.
+All paths of one run are one case: twenty sidecars in a directory are one input. Nothing is left on disk.
+
+Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wrong command line, rules or configuration;
+3 a path that does not exist, or nothing could be read; 130 interrupted, after what was found so far is printed.`,
+		Example: `  wasmortem analyze istio-proxy.log
+  wasmortem analyze bug-report.tar.gz --format markdown --output post-mortem.md
+  kubectl logs -n shop deploy/checkout -c istio-proxy --previous | wasmortem analyze -
+  wasmortem analyze logs/ --format json --fail-on error
+  wasmortem analyze logs/ --rules our-rules.yaml`,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.analyze(cmd.Context(), args, f) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.format, "format", "", "table, markdown or json (default: table on a terminal, else markdown)")
+	fl.StringVarP(&f.output, "output", "o", "", "write the report to this file instead of standard output")
+	fl.StringArrayVar(&f.rules, "rules", nil, "rules file or folder to add (repeatable)")
+	fl.StringVar(&f.since, "since", "", "ignore records before: a time (2026-11-22T14:50:00Z) or an age (2h)")
+	fl.StringVar(&f.until, "until", "", "ignore records after: a time or an age")
+	fl.IntVar(&f.jobs, "jobs", 0, "how many blocks to work on at once (default: number of cores)")
+	fl.StringVar(&f.failOn, "fail-on", "", "exit 1 when an incident has at least this severity: info, warning, error, critical")
+	fl.BoolVar(&f.custody, "custody", false, "record the sha256 of every input in the report")
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formatNames(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{"info", "warning", "error", "critical"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func formatNames() []string {
+	var n []string
+	for _, f := range reports.Formats {
+		n = append(n, f.Name)
+	}
+	return n
+}
+
+func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error {
+	if len(paths) == 0 {
+		return usage("analyze: which files? Give paths or - for standard input (see: wasmortem analyze --help)")
+	}
+	format, err := a.chooseFormat(f.format, f.output)
+	if err != nil {
+		return err
+	}
+	o := analyze.Options{Jobs: f.jobs}
+	if f.jobs < 0 {
+		return usage("--jobs: want a positive number, have %d", f.jobs)
+	}
+	if o.Since, err = parseWhen(f.since, time.Now()); err != nil {
+		return usage("--since: %v", err)
+	}
+	if o.Until, err = parseWhen(f.until, time.Now()); err != nil {
+		return usage("--until: %v", err)
+	}
+	if f.failOn != "" && analyze.Severity(f.failOn).Rank() == 0 && f.failOn != "info" {
+		return usage("--fail-on: unknown severity %q (want info, warning, error or critical)", f.failOn)
+	}
+	if o.Rules, err = a.loadRules(f.rules); err != nil {
+		return err
+	}
+	o.Version, o.Commit = buildVersion()
+
+	if err := missing(paths); err != nil {
+		return err
+	}
+	corpus := ingest.Files(paths, ingest.Options{Stdin: a.in, Hash: f.custody, Progress: a.progress()})
+	r, runErr := analyze.Run(ctx, corpus, o)
+	a.clearProgress()
+	interrupted := runErr != nil && ctx.Err() != nil
+	if interrupted {
+		r.Stats.Skipped = append(r.Stats.Skipped, "interrupted: what follows the last input listed was not read")
+	}
+	r.Stats.Skipped = append(r.Stats.Skipped, corpus.Notes()...)
+	if err := a.write(f.output, func(w io.Writer) error { return format.Write(w, r, a.reportOptions(f.output)) }); err != nil {
+		return err
+	}
+	a.warnInputs(r)
+	switch {
+	case interrupted:
+		return status{exitInterrupted, nil}
+	case runErr != nil:
+		return status{exitUnreadable, runErr}
+	case unreadable(r):
+		return status{exitUnreadable, errors.New("nothing could be read: every input has an error")}
+	case f.failOn != "" && worst(r) >= analyze.Severity(f.failOn).Rank() && len(r.Incidents) > 0:
+		return status{exitFound, nil}
+	}
+	return nil
+}
+
+// missing reports paths that do not exist before any work is done.
+func missing(paths []string) error {
+	for _, p := range paths {
+		if p == "-" {
+			continue
+		}
+		if strings.Contains(p, "://") {
+			return usage("%s: addresses are not supported here; give a file, a folder or -", p)
+		}
+		if _, err := os.Stat(p); err != nil {
+			return status{exitUnreadable, fmt.Errorf("cannot read %s: %w", p, errors.Unwrap(err))}
+		}
+	}
+	return nil
+}
+
+func unreadable(r *analyze.Report) bool {
+	for i := range r.Inputs {
+		if r.Inputs[i].Error == "" || r.Inputs[i].Bytes > 0 {
+			return false
+		}
+	}
+	return len(r.Inputs) > 0
+}
+
+func worst(r *analyze.Report) int {
+	w := 0
+	for i := range r.Incidents {
+		w = max(w, r.Incidents[i].Severity.Rank())
+	}
+	return w
+}
+
+// warnInputs tells on stderr what a person may overlook in the report.
+func (a *app) warnInputs(r *analyze.Report) {
+	if len(r.Inputs) == 0 {
+		fmt.Fprintln(a.err, "wasmortem: nothing to read: the paths hold no files")
+	}
+	for i := range r.Inputs {
+		in := &r.Inputs[i]
+		switch {
+		case in.Error != "":
+			fmt.Fprintf(a.err, "wasmortem: %s: %s\n", in.Path, in.Error)
+		case in.Bytes == 0:
+			fmt.Fprintf(a.err, "wasmortem: %s is empty\n", in.Path)
+		}
+	}
+}
+
+func (a *app) chooseFormat(name, output string) (reports.Format, error) {
+	if name == "" {
+		name = "markdown"
+		if output == "" && isTerminal(a.out) {
+			name = "table"
+		}
+	}
+	f, ok := reports.Lookup(name)
+	if !ok {
+		return f, usage("unknown format %q (want one of %s)", name, strings.Join(formatNames(), ", "))
+	}
+	return f, nil
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
+}
+
+func (a *app) reportOptions(output string) reports.Options {
+	o := reports.Options{}
+	if output == "" && isTerminal(a.out) {
+		_, no := a.env("NO_COLOR")
+		o.Color = !no
+	}
+	return o
+}
+
+// write sends a report to standard output, or to a file that is complete or not there at all.
+func (a *app) write(path string, render func(io.Writer) error) error {
+	var buf bytes.Buffer
+	if err := render(&buf); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	if path == "" || path == "-" {
+		_, err := a.out.Write(buf.Bytes())
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".wasmortem-*")
+	if err != nil {
+		return status{exitUnreadable, fmt.Errorf("writing %s: %w", path, err)}
+	}
+	defer os.Remove(tmp.Name())
+	if _, err = tmp.Write(buf.Bytes()); err == nil {
+		err = tmp.Chmod(0o644)
+	}
+	if e := tmp.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return status{exitUnreadable, fmt.Errorf("writing %s: %w", path, err)}
+	}
+	return nil
+}
+
+// parseWhen reads a time or an age. An empty text is no bound.
+func parseWhen(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil {
+		return now.Add(-d), nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is neither a time such as 2026-11-22T14:50:00Z nor an age such as 2h", s)
+}
+
+// progress shows which input is being read, on a terminal only.
+func (a *app) progress() func(*ingest.Input) {
+	if !isTerminal(a.err) {
+		return nil
+	}
+	return func(in *ingest.Input) {
+		p := in.Path
+		if len(p) > 100 {
+			p = "…" + p[len(p)-100:]
+		}
+		fmt.Fprintf(a.err, "\r\x1b[Kreading %q", p)
+	}
+}
+
+func (a *app) clearProgress() {
+	if isTerminal(a.err) {
+		fmt.Fprint(a.err, "\r\x1b[K")
+	}
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wasmortem/wasmortem/analyze"
+	"github.com/wasmortem/wasmortem/reports"
+	"github.com/wasmortem/wasmortem/reports/escape"
+	"github.com/wasmortem/wasmortem/rules"
+)
+
+func (a *app) rulesCommand() *cobra.Command {
+	var paths []string
+	cmd := &cobra.Command{Use: "rules", Short: "The knowledge: list, show, check and test rules", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd.PersistentFlags().StringArrayVar(&paths, "rules", nil, "rules file or folder to add (repeatable)")
+	format := ""
+	list := &cobra.Command{Use: "list", Short: "List all rules with the cause that each supports", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return a.listRules(paths, format) }}
+	list.Flags().StringVar(&format, "format", "text", "text or json")
+	show := &cobra.Command{Use: "show ID", Short: "Show one rule", Args: exactly(1, "rules show: which rule? (see: wasmortem rules list)"),
+		RunE: func(_ *cobra.Command, args []string) error { return a.showRule(paths, args[0]) }}
+	lint := &cobra.Command{Use: "lint [FILE…]", Short: "Check rules files and report every mistake with file and line",
+		Long: "Checks the shipped rules together with FILEs and prints every mistake and warning at once. Exit status 2 when there is a mistake.",
+		RunE: func(_ *cobra.Command, args []string) error { return a.lintRules(append(paths, args...)) }}
+	test := &cobra.Command{Use: "test [FILE…]", Short: "Run the examples of every rule: each hit must match, each near miss must not",
+		RunE: func(_ *cobra.Command, args []string) error { return a.testRules(append(paths, args...)) }}
+	cmd.AddCommand(list, show, lint, test)
+	return cmd
+}
+
+// exactly is cobra.ExactArgs with a sentence that says what to do.
+func exactly(n int, help string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usage("%s", help)
+		}
+		return nil
+	}
+}
+
+func (a *app) listRules(paths []string, format string) error {
+	set, err := a.loadRules(paths)
+	if err != nil {
+		return err
+	}
+	type row struct {
+		ID     string  `json:"id"`
+		Cause  string  `json:"cause,omitempty"`
+		Role   string  `json:"role"`
+		Weight float64 `json:"weight"`
+		About  string  `json:"about"`
+		File   string  `json:"file"`
+		Line   int     `json:"line"`
+	}
+	rows := []row{}
+	for _, r := range set.Rules {
+		rows = append(rows, row{r.ID, r.Cause, string(r.Role), r.Weight, r.About, r.File, r.Line})
+	}
+	switch format {
+	case "json":
+		e := json.NewEncoder(a.out)
+		e.SetIndent("", "  ")
+		return e.Encode(rows)
+	case "text":
+		for _, r := range rows {
+			fmt.Fprintf(a.out, "%-28s %-26s %-12s %s\n", r.ID, r.Cause, r.Role, r.About)
+		}
+		return nil
+	}
+	return usage("unknown format %q (want text or json)", format)
+}
+
+func (a *app) showRule(paths []string, id string) error {
+	set, err := a.loadRules(paths)
+	if err != nil {
+		return err
+	}
+	r := set.Rule(id)
+	if r == nil {
+		return usage("no rule %q; wasmortem rules list shows all", id)
+	}
+	fmt.Fprintf(a.out, "%s  (%s:%d)\n%s\n\ncause   %s\nrole    %s\nweight  %g\nsource  %s\n", r.ID, r.File, r.Line, r.About, orDash(r.Cause), r.Role, r.Weight, orDash(r.Source))
+	if m := r.Match; m != nil {
+		fmt.Fprintf(a.out, "\nmatches a record that holds one of\n  %s\n", strings.Join(quoteAll(m.Literals), "\n  "))
+		if m.Regex != nil {
+			fmt.Fprintf(a.out, "and\n  /%s/\n", m.Regex)
+		}
+	}
+	if w := r.When; w != nil {
+		fmt.Fprintf(a.out, "\nfires when %s matches and its conditions hold (see the file)\n", w.Anchor)
+	}
+	for _, e := range r.Hits {
+		fmt.Fprintf(a.out, "\nhit:\n%s\n", escape.Text(strings.TrimRight(e.Text, "\n")))
+	}
+	for _, e := range r.Near {
+		fmt.Fprintf(a.out, "\nnear miss:\n%s\n", escape.Text(strings.TrimRight(e.Text, "\n")))
+	}
+	return nil
+}
+
+func quoteAll(s []string) []string {
+	out := make([]string, len(s))
+	for i, x := range s {
+		out[i] = fmt.Sprintf("%q", x)
+	}
+	return out
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func (a *app) lintRules(paths []string) error {
+	set, err := a.loadRules(paths)
+	if err != nil {
+		return err
+	}
+	warnings := set.Lint()
+	for _, w := range warnings {
+		fmt.Fprintln(a.out, w)
+	}
+	fmt.Fprintf(a.out, "%d rules, %d causes, %d literals: no mistakes, %d warnings\n", len(set.Rules), len(set.Causes), len(set.Literals()), len(warnings))
+	return nil
+}
+
+func (a *app) testRules(paths []string) error {
+	set, err := a.loadRules(paths)
+	if err != nil {
+		return err
+	}
+	failed := analyze.TestRules(set)
+	for _, f := range failed {
+		fmt.Fprintln(a.out, f)
+	}
+	n := 0
+	for _, r := range set.Rules {
+		n += len(r.Hits) + len(r.Near)
+	}
+	fmt.Fprintf(a.out, "%d rules, %d examples, %d failed\n", len(set.Rules), n, len(failed))
+	if len(failed) > 0 {
+		return status{exitUsage, nil}
+	}
+	return nil
+}
+
+func (a *app) runbookCommand() *cobra.Command {
+	var paths []string
+	var format, output string
+	cmd := &cobra.Command{Use: "runbook CAUSE", Short: "Print the runbook of a cause",
+		Example: "  wasmortem runbook missing-malloc\n  wasmortem runbook guest-panic --format json",
+		Args:    exactly(1, "runbook: of which cause? (wasmortem runbook --help lists them)"),
+		RunE:    func(_ *cobra.Command, args []string) error { return a.runbook(args[0], paths, format, output) }}
+	cmd.Flags().StringVar(&format, "format", "", "table, markdown or json (default: table on a terminal, else markdown)")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this file instead of standard output")
+	cmd.Flags().StringArrayVar(&paths, "rules", nil, "rules file or folder to add (repeatable)")
+	if set, err := a.loadRules(nil); err == nil {
+		ids := causeIDs(set)
+		cmd.Long = "Prints what a cause means and what to do about it. Causes:\n\n  " + strings.Join(ids, "\n  ")
+		cmd.ValidArgsFunction = cobra.FixedCompletions(ids, cobra.ShellCompDirectiveNoFileComp)
+	}
+	return cmd
+}
+
+func causeIDs(set *rules.Set) []string {
+	var ids []string
+	for _, c := range set.Causes {
+		ids = append(ids, c.ID)
+	}
+	sort.Strings(ids)
+	return ids
+}
+
+func (a *app) runbook(id string, paths []string, format, output string) error {
+	set, err := a.loadRules(paths)
+	if err != nil {
+		return err
+	}
+	c := set.Cause(id)
+	if c == nil {
+		return usage("no cause %q; known are: %s", id, strings.Join(causeIDs(set), ", "))
+	}
+	f, err := a.chooseFormat(format, output)
+	if err != nil {
+		return err
+	}
+	rb := analyze.Fill(c, nil)
+	return a.write(output, func(w io.Writer) error { return reports.WriteRunbook(w, &rb, f.Name, a.reportOptions(output)) })
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	format := ""
+	cmd := &cobra.Command{Use: "version", Short: "Print version and rules", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		set, err := a.loadRules(nil)
+		if err != nil {
+			return err
+		}
+		v, c := buildVersion()
+		switch format {
+		case "json":
+			return json.NewEncoder(a.out).Encode(map[string]any{"version": v, "commit": c, "rules": set.Sum})
+		case "text":
+			fmt.Fprintf(a.out, "wasmortem %s %s\nrules %s (%d rules, %d causes)\n", v, c, set.Sum[:12], len(set.Rules), len(set.Causes))
+			return nil
+		}
+		return usage("unknown format %q (want text or json)", format)
+	}}
+	cmd.Flags().StringVar(&format, "format", "text", "text or json")
+	return cmd
+}

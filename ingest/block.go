@@ -1,0 +1,212 @@
+package ingest
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"sync"
+	"time"
+)
+
+const (
+	// BlockSize is how large a block is by default. It fits the second-level cache; larger ones are slower to search.
+	BlockSize = 512 << 10
+	// MaxLine is how much of a physical line is looked at. Longer lines exist (a dumped configuration, a broken shipper);
+	// what is beyond is counted, but never matched, and the input gets a warning.
+	MaxLine = 64 << 10
+	// MaxRecord is how far a record may reach from its first byte to its last, other writers' lines between them included.
+	MaxRecord = 64 << 10
+	// MaxRecordLines is how many physical lines a record may have.
+	MaxRecordLines = 512
+)
+
+// Block is a stretch of an input: whole lines, with enough of what stands before and after to cut any record that touches it.
+type Block struct {
+	Input       *Input
+	Index       int       // number of the block in its input, from 0
+	Offset      int64     // byte offset of Data in the unpacked member
+	Line        int64     // 1-based number of the first line of Data
+	Lines       int64     // newlines in Data, plus one for an unterminated last line
+	Data        []byte    // at most BlockSize bytes
+	Tail        bool      // Data is the rest of a line longer than MaxLine: counted, not matched
+	First, Last time.Time // first and last time seen in Data, zero when none
+
+	buf    []byte // Data == buf[lo:hi], with up to MaxRecord bytes before and 2*MaxRecord after
+	lo, hi int
+	pool   *sync.Pool
+}
+
+// Release gives the block's memory back. Records cut from it must have been kept by then.
+func (b *Block) Release() {
+	if b.pool != nil && b.buf != nil {
+		buf := b.buf[:cap(b.buf)]
+		b.pool.Put(&buf)
+		b.buf, b.Data = nil, nil
+	}
+}
+
+// Context returns what stands around Data: up to MaxRecord bytes before it and 2*MaxRecord after. A store keeps a block
+// together with it, so that the same records can be cut later.
+func (b *Block) Context() (before, after []byte) { return b.buf[:b.lo], b.buf[b.hi:] }
+
+// NewBlock makes a block from bytes that a store kept. before and after are what Context returned.
+func NewBlock(in *Input, index int, offset, line int64, before, data, after []byte) *Block {
+	buf := make([]byte, 0, len(before)+len(data)+len(after))
+	buf = append(append(append(buf, before...), data...), after...)
+	b := &Block{Input: in, Index: index, Offset: offset, Line: line, buf: buf, lo: len(before), hi: len(before) + len(data)}
+	b.Data = buf[b.lo:b.hi:b.hi]
+	b.Lines = countLines(b.Data)
+	return b
+}
+
+func countLines(data []byte) int64 {
+	n := int64(bytes.Count(data, newline))
+	if len(data) > 0 && data[len(data)-1] != '\n' {
+		n++
+	}
+	return n
+}
+
+var newline = []byte{'\n'}
+
+// blockReader divides a stream into blocks.
+type blockReader struct {
+	in     *Input
+	r      io.Reader
+	size   int // wanted size of Data
+	pool   *sync.Pool
+	index  int
+	buf    []byte // read but not handed out; buf[:lo] is context before
+	lo     int
+	offset int64 // of buf[lo]
+	line   int64 // of buf[lo]
+	inTail bool  // buf[lo] is inside an over-long line
+	eof    bool
+	err    error
+}
+
+func newBlockReader(in *Input, r io.Reader, size int, pool *sync.Pool) *blockReader {
+	if size <= 0 || size > BlockSize {
+		size = BlockSize
+	}
+	return &blockReader{in: in, r: r, size: size, pool: pool, line: 1}
+}
+
+// blockBuf is the capacity that a block's buffer needs.
+const blockBuf = MaxRecord + BlockSize + MaxLine + 2*MaxRecord + 8192
+
+// fill reads until n bytes stand after lo, or the input ends.
+func (r *blockReader) fill(n int) {
+	for !r.eof && len(r.buf)-r.lo < n {
+		if cap(r.buf)-len(r.buf) < 4096 {
+			nb := make([]byte, len(r.buf), max(2*cap(r.buf), blockBuf))
+			copy(nb, r.buf)
+			r.buf = nb
+		}
+		m, err := r.r.Read(r.buf[len(r.buf):min(cap(r.buf), r.lo+n+4096)])
+		r.buf = r.buf[:len(r.buf)+m]
+		if err != nil {
+			r.eof = true
+			if !errors.Is(err, io.EOF) {
+				r.err = err
+			}
+		}
+	}
+}
+
+// next returns the next block, nil at the end of the input. Reading errors end the input after what was read.
+func (r *blockReader) next() *Block {
+	r.fill(r.size + MaxLine + 2*MaxRecord)
+	data := r.buf[r.lo:]
+	if len(data) == 0 {
+		return nil
+	}
+	n, tail := r.cut(data)
+	b := &Block{Input: r.in, Index: r.index, Offset: r.offset, Line: r.line, Tail: tail, pool: r.pool}
+	b.buf = r.take(n)
+	b.lo, b.hi = r.lo, r.lo+n
+	b.Data = b.buf[b.lo:b.hi:b.hi]
+	nl := int64(bytes.Count(b.Data, newline))
+	b.Lines = nl
+	if b.Data[n-1] != '\n' && len(r.buf) == r.lo+n && r.eof {
+		b.Lines++
+	}
+	r.index++
+	r.advance(n, nl)
+	return b
+}
+
+// cut decides how many bytes of data the next block takes and whether they are the rest of an over-long line.
+func (r *blockReader) cut(data []byte) (n int, tail bool) {
+	if r.inTail {
+		w := data[:min(len(data), r.size)]
+		if i := bytes.IndexByte(w, '\n'); i >= 0 {
+			r.inTail = false
+			return i + 1, true
+		}
+		return len(w), true
+	}
+	if len(data) <= r.size && r.eof {
+		return r.whole(data, len(data))
+	}
+	limit := min(r.size, len(data))
+	if i := bytes.LastIndexByte(data[:limit], '\n'); i >= 0 {
+		return r.whole(data, i+1)
+	}
+	// The first line is longer than the block is to be: take it whole, up to MaxLine.
+	if i := bytes.IndexByte(data[:min(len(data), MaxLine+1)], '\n'); i >= 0 {
+		return i + 1, false
+	}
+	return r.whole(data, min(len(data), MaxLine))
+}
+
+// whole makes sure that no line inside data[:n] is longer than MaxLine: the block ends MaxLine after the start of the first that
+// is, and what follows is tail. Only lines near the size of a block can be that long, so the check looks at newlines sparsely.
+func (r *blockReader) whole(data []byte, n int) (int, bool) {
+	start := 0
+	for start < n {
+		end := min(start+MaxLine, len(data))
+		i := bytes.LastIndexByte(data[start:min(end, n)], '\n')
+		if i < 0 {
+			if j := bytes.IndexByte(data[start:min(len(data), start+MaxLine+1)], '\n'); j >= 0 && start+j < n {
+				start += j + 1
+				continue
+			}
+			if n-start < MaxLine || (n-start == MaxLine && len(data) == n && r.eof) {
+				return n, false // an ordinary unterminated last line
+			}
+			r.inTail = len(data) > start+MaxLine || !r.eof
+			r.in.warn("lines longer than 64 KiB: only their first 64 KiB were searched")
+			return start + MaxLine, false
+		}
+		start += i + 1
+	}
+	return n, false
+}
+
+// take copies the context before, the block's n bytes, and what was read after them into a buffer of the block's own.
+func (r *blockReader) take(n int) []byte {
+	end := min(len(r.buf), r.lo+n+2*MaxRecord)
+	var buf []byte
+	if p, _ := r.pool.Get().(*[]byte); p != nil && cap(*p) >= end {
+		buf = (*p)[:end]
+	} else {
+		buf = make([]byte, end, max(end, blockBuf))
+	}
+	copy(buf, r.buf[:end])
+	if r.inTail { // what follows belongs to an over-long line: it is no context
+		buf = buf[:r.lo+n]
+	}
+	return buf
+}
+
+// advance drops what was handed out, but for the context that the next block needs.
+func (r *blockReader) advance(n int, newlines int64) {
+	r.offset += int64(n)
+	r.line += newlines
+	pos := r.lo + n
+	keep := min(pos, MaxRecord)
+	m := copy(r.buf, r.buf[pos-keep:])
+	r.buf = r.buf[:m]
+	r.lo = keep
+}

@@ -1,0 +1,19 @@
+package ingest
+
+import (
+	"context"
+	"iter"
+)
+
+// Corpus is where blocks come from: files, a kept case, a log store.
+//
+// Promises, tested by corpustest: Blocks yields every block that may contain one of the literals, and may leave out blocks that
+// contain none; blocks of one input come in order of offset, inputs in a fixed order; the records that can be cut from a block do
+// not depend on which blocks were left out or on how the input was divided. Inputs is complete when Blocks was drained, and
+// then tells the exact bytes, lines and times of every input whether its blocks were yielded or not.
+type Corpus interface {
+	// Blocks yields blocks until the corpus is exhausted or ctx ends. A non-nil error concerns the whole corpus (no path could be
+	// opened); trouble with one input is told in its Err and stops nothing. The caller releases each block.
+	Blocks(ctx context.Context, literals [][]byte) iter.Seq2[*Block, error]
+	Inputs() []*Input
+}

@@ -1,0 +1,15 @@
+// Package ingest turns whatever was pulled from a broken mesh into records that rules can be asked about.
+//
+// What goes in is a list of paths: files, directories, archives, standard input. What comes out are [Input]s, one for each
+// unpacked member, and their content as [Block]s: at most [BlockSize] bytes, cut at a newline, with the byte offset and the line
+// number of their first line. Nothing is parsed until somebody asks: [Block.RecordAt] cuts and parses the [Record] around an
+// offset, with its wrapper removed and its continuation lines joined, and [Block.Joined] adds the fragments that a guest wrote
+// as several records. That is the whole contract with the packages above: they find a place that interests them and ask for
+// the record there; nobody sees every record.
+//
+// Call [Files] (or [index.Open] for a kept case) to get a [Corpus], range over [Corpus.Blocks], and read [Corpus.Inputs] afterwards.
+//
+// What this package does not do: it knows no failure and no rule, writes nothing, and never keeps a whole log in memory. The
+// exceptions are structured documents (a Kubernetes object, an Envoy configuration), which have to be read whole to be understood
+// and are limited to [MaxDocument].
+package ingest

@@ -1,0 +1,316 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"iter"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/wasmortem/wasmortem/ingest/archive"
+	"github.com/wasmortem/wasmortem/ingest/document"
+)
+
+// MaxDocument is how large a structured document (a Kubernetes object, an Envoy configuration) may be to be read as one.
+const MaxDocument = 32 << 20
+
+// Options say how [Files] reads.
+type Options struct {
+	Stdin     io.Reader       // what the path "-" means; nil: an empty input
+	BlockSize int             // 0: [BlockSize]
+	Hash      bool            // compute Input.SHA256
+	Limits    *archive.Limits // nil: archive.Default()
+	Progress  func(in *Input) // called as each input begins; may be nil
+}
+
+// Files is the corpus of files, directories, archives and standard input.
+func Files(paths []string, o Options) *FileCorpus {
+	if o.Stdin == nil {
+		o.Stdin = bytes.NewReader(nil)
+	}
+	return &FileCorpus{paths: paths, o: o, pool: &sync.Pool{New: func() any { return (*[]byte)(nil) }}}
+}
+
+// FileCorpus implements [Corpus] over paths. It offers every block, whatever the literals.
+type FileCorpus struct {
+	paths  []string
+	o      Options
+	pool   *sync.Pool
+	inputs []*Input
+	notes  []string
+}
+
+// Inputs lists what was found, in the order of reading. Complete after Blocks was drained.
+func (c *FileCorpus) Inputs() []*Input { return c.inputs }
+
+// Notes tells what was skipped or cut on the way to the inputs (a link in an archive, a limit that was hit).
+func (c *FileCorpus) Notes() []string { return c.notes }
+
+var errStop = errors.New("stop")
+
+// Blocks reads all paths. A path that cannot be opened is an error, yielded when everything else was read.
+func (c *FileCorpus) Blocks(ctx context.Context, _ [][]byte) iter.Seq2[*Block, error] {
+	return func(yield func(*Block, error) bool) {
+		lim := archive.Default()
+		if c.o.Limits != nil {
+			lim = *c.o.Limits
+		}
+		var failed []error
+		for _, p := range c.paths {
+			err := archive.Walk(ctx, p, c.o.Stdin, lim, func(e archive.Entry) error {
+				return c.read(ctx, e, func(b *Block) bool { return yield(b, nil) })
+			}, func(where, msg string) { c.note(where + ": " + msg) })
+			switch {
+			case errors.Is(err, errStop):
+				return
+			case ctx.Err() != nil:
+				yield(nil, ctx.Err())
+				return
+			case err != nil:
+				failed = append(failed, err)
+			}
+		}
+		for _, err := range failed {
+			if !yield(nil, err) {
+				return
+			}
+		}
+	}
+}
+
+func (c *FileCorpus) note(s string) {
+	if len(c.notes) < 100 {
+		c.notes = append(c.notes, s)
+	}
+}
+
+// read divides one member into blocks.
+func (c *FileCorpus) read(ctx context.Context, e archive.Entry, yield func(*Block) bool) error {
+	in := &Input{Path: e.Path, Identity: identify(e.Path)}
+	c.inputs = append(c.inputs, in)
+	if c.o.Progress != nil {
+		c.o.Progress(in)
+	}
+	r := e.R
+	var sum hash.Hash
+	if c.o.Hash {
+		sum = sha256.New()
+		r = io.TeeReader(r, sum)
+	}
+	head, err := readHead(r)
+	if err != nil {
+		in.Err = err.Error()
+	}
+	in.detect(head)
+	var whole io.Reader = bytes.NewReader(head)
+	if err == nil && len(head) == sampleSize {
+		whole = io.MultiReader(whole, r)
+	}
+	switch {
+	case len(head) == 0:
+		in.Kind = "unknown"
+		if in.Err == "" {
+			in.warn("empty")
+		}
+	case document.Looks(head):
+		whole, err = in.readDocument(whole)
+		if err != nil {
+			in.Err = err.Error()
+		}
+	}
+	err = in.blocks(ctx, whole, c.o.BlockSize, c.pool, yield)
+	if sum != nil {
+		in.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	}
+	return err
+}
+
+// readHead reads the sample that decides how an input is read.
+func readHead(r io.Reader) ([]byte, error) {
+	head := make([]byte, sampleSize)
+	n, err := io.ReadFull(r, head)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		// io.ReadFull reports both for an ordinary short input; a truncated member wraps its own error.
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			err = nil
+		}
+	}
+	return head[:n], err
+}
+
+// readDocument reads a structured document whole and keeps its parts. What is too large or turns out to be something else is
+// read as lines.
+func (in *Input) readDocument(r io.Reader) (io.Reader, error) {
+	data, err := io.ReadAll(io.LimitReader(r, MaxDocument+1))
+	rest := io.MultiReader(bytes.NewReader(data), r)
+	if len(data) > MaxDocument {
+		in.warn(fmt.Sprintf("larger than %d MiB: read as lines, not as a document", MaxDocument>>20))
+		return rest, err
+	}
+	doc, ok := document.Parse(data)
+	if !ok {
+		return rest, err
+	}
+	in.Kind, in.Format, in.order, in.skew = doc.Kind, doc.Format, oldestFirst, 0
+	for _, w := range doc.Warnings {
+		in.warn(w)
+	}
+	in.doc = make([]span, 0, len(doc.Parts))
+	for i := range doc.Parts {
+		in.doc = append(in.doc, span{start: doc.Parts[i].Start, end: doc.Parts[i].End, rec: in.partRecord(&doc.Parts[i], data)})
+	}
+	sort.SliceStable(in.doc, func(i, j int) bool {
+		a, b := in.doc[i], in.doc[j]
+		return a.start < b.start || (a.start == b.start && a.end > b.end)
+	})
+	return rest, err
+}
+
+func (in *Input) partRecord(p *document.Part, data []byte) *Record {
+	kind := KindObject
+	if p.Kind == "config" {
+		kind = KindConfig
+	}
+	raw := data[min(p.Offset, int64(len(data))):]
+	if i := bytes.IndexByte(raw, '\n'); i >= 0 {
+		raw = raw[:i]
+	}
+	raw = bytes.TrimSuffix(raw, []byte{'\r'})
+	r := &Record{Input: in, Offset: p.Offset, Line: p.Line, Lines: 1, Raw: append([]byte(nil), raw[:min(len(raw), MaxLine)]...),
+		Kind: kind, Time: p.Time, Zoned: true, Message: p.Message, Fields: p.Fields,
+		Namespace: p.Namespace, Pod: p.Pod, Container: p.Container, Node: p.Node}
+	if r.Pod == "" {
+		r.Pod = in.Identity.Pod
+	}
+	if r.Namespace == "" {
+		r.Namespace = in.Identity.Namespace
+	}
+	return r
+}
+
+// blocks reads an input to its end and hands out its blocks. Binary inputs are only counted.
+func (in *Input) blocks(ctx context.Context, r io.Reader, size int, pool *sync.Pool, yield func(*Block) bool) error {
+	switch in.Kind {
+	case "wasm-module", "wasm-coredump", "elf-core", "unknown":
+		n, err := io.Copy(io.Discard, r)
+		in.Bytes = n
+		if err != nil && in.Err == "" {
+			in.Err = err.Error()
+		}
+		return ctx.Err()
+	}
+	br := newBlockReader(in, r, size, pool)
+	for b := br.next(); b != nil; b = br.next() {
+		in.Bytes, in.Lines = b.Offset+int64(len(b.Data)), b.Line-1+b.Lines
+		b.stamp()
+		in.see(b.First)
+		in.see(b.Last)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !yield(b) {
+			return errStop
+		}
+	}
+	if br.err != nil && in.Err == "" {
+		in.Err = br.err.Error()
+	}
+	return nil
+}
+
+// see widens the span of times of the input.
+func (in *Input) see(t time.Time) {
+	if t.IsZero() {
+		return
+	}
+	if in.First.IsZero() || t.Before(in.First) {
+		in.First = t
+	}
+	if in.Last.IsZero() || t.After(in.Last) {
+		in.Last = t
+	}
+}
+
+// stampGrid is the distance of the places where times are sampled. It is a property of the input, not of the blocks: a block
+// looks at those grid points that fall into it, and at the end of the input.
+const stampGrid = BlockSize
+
+// stamp samples times: the first record at or after each grid point of the block, the last one before it, and the last one of the
+// input. Every block sees enough of its surroundings for that.
+func (b *Block) stamp() {
+	if b.Input.doc != nil {
+		for _, s := range b.Input.doc {
+			b.seeTime(s.rec.Time)
+		}
+		return
+	}
+	if b.Tail {
+		return
+	}
+	g := (b.Offset + stampGrid - 1) / stampGrid * stampGrid
+	for ; g < b.Offset+int64(len(b.Data)); g += stampGrid {
+		pos := int(g - b.bufOffset())
+		b.seeTime(b.timeNear(pos, true))
+		b.seeTime(b.timeNear(pos, false))
+	}
+	if b.hi == len(b.buf) { // nothing follows: the end of the input, or of what is known of it
+		b.seeTime(b.timeNear(len(b.buf)-1, false))
+	}
+}
+
+func (b *Block) seeTime(t time.Time) {
+	if t.IsZero() {
+		return
+	}
+	if b.First.IsZero() || t.Before(b.First) {
+		b.First = t
+	}
+	if b.Last.IsZero() || t.After(b.Last) {
+		b.Last = t
+	}
+}
+
+// timeNear finds the time of the first record at or after a position, or of the last one before it, within a few dozen lines.
+func (b *Block) timeNear(pos int, forward bool) time.Time {
+	l, ok := b.lineAt(pos)
+	if !ok {
+		return time.Time{}
+	}
+	if forward && l.start < pos {
+		if l, ok = b.next(l, l.start); !ok {
+			return time.Time{}
+		}
+	}
+	origin := l.start
+	for range 64 {
+		var h head
+		if parseHead(l.text, &h, false) && !h.time.IsZero() && h.kind != KindAccess {
+			if h.zoned {
+				return h.time
+			}
+			return h.time.Add(b.Input.skew)
+		}
+		if !h.time.IsZero() && h.kind == KindAccess {
+			return h.time
+		}
+		if !l.meta.time.IsZero() {
+			return l.meta.time
+		}
+		if forward {
+			l, ok = b.next(l, origin)
+		} else {
+			l, ok = b.prev(l, origin)
+		}
+		if !ok {
+			break
+		}
+	}
+	return time.Time{}
+}

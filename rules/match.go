@@ -1,0 +1,258 @@
+package rules
+
+import (
+	"encoding/json"
+	"sort"
+	"strings"
+
+	"github.com/wasmortem/wasmortem/ingest"
+)
+
+// compile numbers the rules and collects their literals.
+func (s *Set) compile() {
+	var live []*Rule
+	for _, r := range s.Rules {
+		if !r.Retired {
+			live = append(live, r)
+		}
+	}
+	s.Rules = live
+	ids := map[string]int{}
+	for i, r := range s.Rules {
+		r.index = i
+		if r.Match == nil {
+			continue
+		}
+		for _, l := range r.Match.Literals {
+			for _, v := range Variants(l) {
+				id, ok := ids[v]
+				if !ok {
+					id = len(s.lits)
+					ids[v] = id
+					s.lits = append(s.lits, v)
+					s.byLit = append(s.byLit, nil)
+				}
+				if rs := s.byLit[id]; len(rs) == 0 || rs[len(rs)-1] != i {
+					s.byLit[id] = append(rs, i)
+				}
+			}
+		}
+	}
+	for i := range s.Traps {
+		t := s.Traps[i].Texts
+		sort.Slice(t, func(a, b int) bool { return len(t[a]) > len(t[b]) })
+	}
+}
+
+// Literals is what to search for: a record is offered to [Set.Confirm] for the rules of those literals that stand in its lines.
+func (s *Set) Literals() [][]byte {
+	b := make([][]byte, len(s.lits))
+	for i, l := range s.lits {
+		b[i] = []byte(l)
+	}
+	return b
+}
+
+// Index is the position of a rule in Rules.
+func (s *Set) Index(r *Rule) int { return r.index }
+
+// RulesOf lists the rules (indexes into Rules) that a literal belongs to.
+func (s *Set) RulesOf(literal int) []int { return s.byLit[literal] }
+
+// Variants are the forms in which a literal stands in a raw line: as it is, and escaped once or twice where a line is a JSON string
+// inside a JSON string (Envoy's JSON log inside docker's json-file), with and without Go's escapes for HTML.
+func Variants(l string) []string {
+	v := []string{l}
+	add := func(s string) {
+		for _, x := range v {
+			if x == s {
+				return
+			}
+		}
+		v = append(v, s)
+	}
+	once := escape(l, false)
+	add(once)
+	add(escape(l, true))
+	add(escape(once, false))
+	return v
+}
+
+func escape(s string, html bool) string {
+	var sb strings.Builder
+	e := json.NewEncoder(&sb)
+	e.SetEscapeHTML(html)
+	_ = e.Encode(s) // a string always encodes
+	out := strings.TrimSuffix(sb.String(), "\n")
+	return out[1 : len(out)-1]
+}
+
+// Candidate is a record that holds a literal of some rule. It remembers what was derived from the record, so that several rules
+// share the work.
+type Candidate struct {
+	Record *ingest.Record
+	Block  *ingest.Block
+
+	joined *ingest.Record
+	trap   *TrapInfo
+	noTrap bool
+}
+
+// Trap parses the record as a trap, once.
+func (c *Candidate) Trap(s *Set) *TrapInfo {
+	if c.trap == nil && !c.noTrap {
+		if t, ok := s.ParseTrap(c.Record.Message); ok {
+			c.trap = &t
+		} else {
+			c.noTrap = true
+		}
+	}
+	return c.trap
+}
+
+func (c *Candidate) join() *ingest.Record {
+	if c.joined == nil {
+		c.joined = c.Block.Joined(c.Record)
+	}
+	return c.joined
+}
+
+// Confirm decides whether a record that holds a literal of a rule is a match, and returns what its regular expression captured.
+// rec is the record the match is about: with its fragments, where the rule asks for them.
+func (s *Set) Confirm(rule int, c *Candidate) (rec *ingest.Record, captures map[string]string, ok bool) {
+	r := s.Rules[rule]
+	m := r.Match
+	rec = c.Record
+	if !hasKind(m.Kinds, rec.Kind) || !hasLevel(m.Level, rec.Level) || !hasLogger(m.Loggers, rec.Logger) {
+		return nil, nil, false
+	}
+	if m.Joined {
+		rec = c.join()
+	}
+	text := rec.Message
+	captures = map[string]string{}
+	if rec.Kind == ingest.KindLog || rec.Kind == ingest.KindText {
+		if text, ok = speaker(m.From, rec, captures); !ok {
+			return nil, nil, false
+		}
+	}
+	for name, t := range m.Fields {
+		v, have := rec.Field(name)
+		if !have {
+			if trap := c.Trap(s); trap != nil {
+				v, have = trap.Field(name)
+			}
+		}
+		if !t.Holds(v, have) {
+			return nil, nil, false
+		}
+		t.capture(v, captures)
+	}
+	if m.Unless != nil && m.Unless.MatchString(text) {
+		return nil, nil, false
+	}
+	if m.Regex != nil {
+		g := m.Regex.FindStringSubmatch(text)
+		if g == nil {
+			return nil, nil, false
+		}
+		capture(m.Regex.SubexpNames(), g, captures)
+	}
+	switch rec.Kind {
+	case ingest.KindObject, ingest.KindConfig, ingest.KindStat:
+		for k, v := range rec.Fields {
+			if captures[k] == "" {
+				captures[k] = v
+			}
+		}
+	}
+	return rec, captures, true
+}
+
+// speaker gives the text of a log record that belongs to whom a rule listens to. A guest's words follow `wasm log NAME ROOT VM: `; the
+// words in front become the capture `guest`. Without that prefix (a paste, another host) words may be anybody's.
+func speaker(from From, rec *ingest.Record, captures map[string]string) (text string, ok bool) {
+	msg := rec.Message
+	if i := strings.Index(msg, "wasm log"); i > 0 && i < 200 && strings.IndexByte(msg[:i], '\n') < 0 {
+		msg = msg[i:] // a format that Envoy does not know put something in front
+	}
+	prefix, text, guest := ingest.GuestText(msg)
+	if guest {
+		captures["guest"] = strings.TrimSpace(strings.TrimPrefix(prefix, "wasm log"))
+		return text, from == FromGuest
+	}
+	if from == FromHost {
+		return rec.Message, true
+	}
+	return rec.Message, rec.Logger == "" || rec.Logger == "wasm"
+}
+
+// capture takes the named groups of a match. A name that ends in a digit is a second place for the same thing: `location2`.
+func capture(names, groups []string, captures map[string]string) {
+	for i, name := range names {
+		if name == "" || groups[i] == "" {
+			continue
+		}
+		name = strings.TrimRight(name, "0123456789")
+		if captures[name] == "" {
+			captures[name] = strings.TrimSpace(groups[i])
+		}
+	}
+}
+
+func hasKind(ks []ingest.RecordKind, k ingest.RecordKind) bool {
+	for _, x := range ks {
+		if x == k {
+			return true
+		}
+	}
+	return false
+}
+
+func hasLevel(ls []ingest.Level, l ingest.Level) bool {
+	if len(ls) == 0 || l == ingest.LevelUnknown {
+		return true
+	}
+	for _, x := range ls {
+		if x == l {
+			return true
+		}
+	}
+	return false
+}
+
+func hasLogger(ls []string, l string) bool {
+	if len(ls) == 0 || l == "" {
+		return true
+	}
+	for _, x := range ls {
+		if x == l {
+			return true
+		}
+	}
+	return false
+}
+
+// Expand fills a template such as "{version}" from captures; ok is false when one is missing. Values are inserted as they are: braces
+// in them mean nothing.
+func Expand(template string, captures map[string]string) (out string, ok bool) {
+	var sb strings.Builder
+	for {
+		i := strings.IndexByte(template, '{')
+		j := -1
+		if i >= 0 {
+			j = strings.IndexByte(template[i:], '}')
+		}
+		if j < 0 {
+			sb.WriteString(template)
+			return sb.String(), true
+		}
+		v, have := captures[template[i+1:i+j]]
+		if !have {
+			return "", false
+		}
+		sb.WriteString(template[:i])
+		sb.WriteString(v)
+		template = template[i+j+1:]
+	}
+}

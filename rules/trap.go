@@ -1,0 +1,222 @@
+package rules
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/ianlancetaylor/demangle"
+)
+
+// TrapInfo is what a trap record says, in our words.
+type TrapInfo struct {
+	Callback  string // "proxy_on_request_headers"; empty when the text names none
+	Engine    string // v8, wasmtime, wamr, wazero, wavm
+	Class     string // class of the dictionary `traps`; empty when the engine's words are unknown
+	Text      string // the engine's words
+	Frames    []StackFrame
+	Backtrace bool // the record has a backtrace block, even an empty one
+}
+
+// StackFrame is one frame of a backtrace.
+type StackFrame struct {
+	Index    int
+	Offset   string // hex as printed
+	Function string // demangled
+	Kind     string // user, sdk, runtime
+	What     string // what a runtime frame tells (panic, allocation …), see FrameKind
+}
+
+var (
+	trapHead = regexp.MustCompile(`Function: (\S+) failed: ?`)
+	v8Frame  = regexp.MustCompile(`^\s*(\d+):\s+(0x[0-9a-fA-F]+) - (.*)$`)
+	wtFrame  = regexp.MustCompile(`^\s*(\d+):\s+(0x[0-9a-fA-F]+) - (?:[^!]*!)?(.*)$`)
+	wzFrame  = regexp.MustCompile(`^\t\S*?\.([^\s(].*?)\(`)
+	hashTail = regexp.MustCompile(`::h[0-9a-f]{16}$`)
+)
+
+// maxFrames bounds how many frames of a backtrace are kept. V8 prints at most 20 (Envoy 1.39), wazero 30, wasmtime all.
+const maxFrames = 100
+
+// ParseTrap reads a trap record's message. ok is false when it is none.
+func (s *Set) ParseTrap(message string) (t TrapInfo, ok bool) {
+	head, rest, _ := strings.Cut(message, "\n")
+	if m := trapHead.FindStringSubmatchIndex(head); m != nil {
+		t.Callback = head[m[2]:m[3]]
+		head = head[m[1]:]
+		ok = true
+	}
+	t.Text = strings.TrimSpace(head)
+	switch {
+	case strings.Contains(message, "Uncaught "):
+		t.Engine = "v8"
+	case strings.Contains(message, "wasm trap:"), strings.Contains(message, "wasm backtrace:"):
+		t.Engine = "wasmtime"
+	case strings.Contains(message, "Exception: "):
+		t.Engine = "wamr"
+	case strings.Contains(message, "wasm error:"), strings.Contains(message, "wasm stack trace:"):
+		t.Engine = "wazero"
+	case strings.Contains(message, "wavm."):
+		t.Engine = "wavm"
+	}
+	if i := strings.Index(message, "wasm trap: "); i >= 0 {
+		t.Text, _, _ = strings.Cut(message[i:], "\n")
+	}
+	words := head
+	if t.Engine == "wasmtime" {
+		words = message
+	}
+	t.Class = s.trapClass(words)
+	t.Backtrace = strings.Contains(rest, "backtrace") || strings.Contains(rest, "stack trace")
+	for _, l := range strings.Split(rest, "\n") {
+		if f, is := s.parseFrame(l); is {
+			t.Backtrace = true
+			if t.Engine == "wazero" {
+				f.Index = len(t.Frames)
+			}
+			if t.Frames = append(t.Frames, f); len(t.Frames) == maxFrames {
+				break
+			}
+		}
+	}
+	return t, ok || t.Class != "" && t.Engine != ""
+}
+
+// trapClass looks an engine's words up in the dictionary; the longest text that occurs wins.
+func (s *Set) trapClass(text string) string {
+	best, class := 0, ""
+	for i := range s.Traps {
+		for _, w := range s.Traps[i].Texts {
+			if len(w) > best && strings.Contains(text, w) {
+				best, class = len(w), s.Traps[i].Class
+			}
+		}
+	}
+	return class
+}
+
+func (s *Set) parseFrame(l string) (f StackFrame, ok bool) {
+	if m := v8Frame.FindStringSubmatch(l); m != nil {
+		name := m[3]
+		if strings.Contains(name, "!") && !strings.Contains(name, "wasm!") {
+			if w := wtFrame.FindStringSubmatch(l); w != nil {
+				name = w[3]
+			}
+		}
+		f.Index, _ = strconv.Atoi(m[1])
+		f.Offset, f.Function = m[2], Demangle(name)
+	} else if m := wzFrame.FindStringSubmatch(l); m != nil {
+		f.Function = Demangle(m[1])
+	} else {
+		return f, false
+	}
+	f.Kind, f.What = s.FrameKind(f.Function)
+	return f, true
+}
+
+// FrameKind tells user, SDK and runtime frames apart by the dictionary `frames`.
+func (s *Set) FrameKind(function string) (kind, what string) {
+	for i := range s.Frames {
+		if s.Frames[i].Regex.MatchString(function) {
+			return s.Frames[i].Kind, s.Frames[i].What
+		}
+	}
+	if function == "" || strings.HasPrefix(function, "unknown(") || strings.HasPrefix(function, "<unknown>") {
+		return "user", "unnamed"
+	}
+	return "user", ""
+}
+
+// legacy undoes what Envoy's __cxa_demangle leaves of Rust's legacy mangling: `_$LT$a..B$u20$as$u20$c..D$GT$::f::h0123456789abcdef`.
+var legacy = strings.NewReplacer("$LT$", "<", "$GT$", ">", "$LP$", "(", "$RP$", ")", "$C$", ",", "$RF$", "&", "$BP$", "*", "$SP$", "@",
+	"$u20$", " ", "$u27$", "'", "$u5b$", "[", "$u5d$", "]", "$u7b$", "{", "$u7d$", "}", "$u3b$", ";", "$u2b$", "+", "$u22$", `"`, "..", "::")
+
+// Demangle gives the name as its author wrote it: Rust v0 and legacy, C++, and names that Envoy demangled halfway. Names that are not
+// mangled come back unchanged.
+func Demangle(name string) string {
+	name = strings.TrimSpace(name)
+	if i := strings.IndexByte(name, '\t'); i >= 0 {
+		name = name[:i]
+	}
+	if len(name) > 4096 {
+		return name
+	}
+	if strings.HasPrefix(name, "_R") || strings.HasPrefix(name, "_Z") {
+		if d, err := demangle.ToString(name, demangle.NoClones, demangle.LLVMStyle); err == nil {
+			name = d
+		}
+	}
+	if strings.Contains(name, "$") {
+		name = strings.TrimPrefix(legacy.Replace(name), "_<")
+		if strings.Contains(name, ">::") && !strings.HasPrefix(name, "<") {
+			name = "<" + name
+		}
+	}
+	return hashTail.ReplaceAllString(name, "")
+}
+
+// Repeats is how often the most frequent frame (function and offset) occurs: runaway recursion shows one of them again and again.
+func (t *TrapInfo) Repeats() int {
+	n, best := map[string]int{}, 0
+	for _, f := range t.Frames {
+		k := f.Function
+		if n[k]++; n[k] > best {
+			best = n[k]
+		}
+	}
+	return best
+}
+
+// UserFunction is the innermost frame that is neither runtime nor SDK, and has a name.
+func (t *TrapInfo) UserFunction() string {
+	for _, f := range t.Frames {
+		if f.Kind == "user" && f.What != "unnamed" {
+			return f.Function
+		}
+	}
+	return ""
+}
+
+// Field gives the typed fields that rules may ask a trap for: callback, engine, trap, trap_text, frames, backtrace, repeats, user_function,
+// top_function, and runtime_frames (the `what` of all runtime frames, blank-separated).
+func (t *TrapInfo) Field(name string) (string, bool) {
+	switch name {
+	case "callback":
+		return t.Callback, t.Callback != ""
+	case "engine":
+		return t.Engine, t.Engine != ""
+	case "trap":
+		return t.Class, t.Class != ""
+	case "trap_text":
+		return t.Text, t.Text != ""
+	case "frames":
+		return strconv.Itoa(len(t.Frames)), true
+	case "backtrace":
+		if t.Backtrace && len(t.Frames) > 0 {
+			return "yes", true
+		}
+		return "no", true
+	case "repeats":
+		return strconv.Itoa(t.Repeats()), true
+	case "user_function":
+		f := t.UserFunction()
+		return f, f != ""
+	case "top_function":
+		if len(t.Frames) == 0 {
+			return "", false
+		}
+		return t.Frames[0].Function, true
+	case "runtime_frames":
+		var w []string
+		for _, f := range t.Frames {
+			if f.What != "" && f.Kind != "user" {
+				w = append(w, f.What)
+			}
+		}
+		return strings.Join(w, " "), len(w) > 0
+	}
+	return "", false
+}
+
+// TrapFields lists the names that [TrapInfo.Field] knows.
+var TrapFields = []string{"callback", "engine", "trap", "trap_text", "frames", "backtrace", "repeats", "user_function", "top_function", "runtime_frames"}
