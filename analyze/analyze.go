@@ -96,6 +96,7 @@ func (b *builder) incident(f *failure) Incident {
 	inc.Evidence, inc.EvidenceAll = evidence(f)
 	inc.Contributing = contributing(f)
 	inc.Impact = b.impact(f, &inc.Subject)
+	inc.Spread = b.spread(f)
 	inc.Alternatives = alternatives(f, inc.Confidence)
 	inc.Explained = b.explain(f, &inc)
 	values := placeholders(&inc)
@@ -117,7 +118,7 @@ func fingerprint(cause string, s *Subject) string {
 
 // subject completes what the findings tell with facts about the proxies.
 func (b *builder) subject(f *failure) Subject {
-	s := f.subject
+	s := f.subject.Subject
 	s.Namespaces, s.Pods, s.Nodes, s.Workers = []string{}, []string{}, []string{}, []string{}
 	var ps []string
 	for p := range f.proxies {
@@ -302,6 +303,9 @@ func sooner(a, b *rules.Found) bool {
 	return a.Rule.ID < b.Rule.ID
 }
 
+// maxMessage is how much of a record's message evidence keeps.
+const maxMessage = 4 << 10
+
 // maxText is how much of a line evidence shows.
 const maxText = 16 << 10
 
@@ -310,6 +314,10 @@ func evidenceOf(x *rules.Found, role string) Evidence {
 	e := Evidence{Source: r.Input.Path, Line: r.Line, Offset: r.Offset, Time: NewTime(r.Time), Rule: x.Rule.ID, Role: role}
 	if r.Lines > 1 {
 		e.Lines = r.Lines
+	}
+	e.Pod = podNameOf(x.Proxy, false)
+	if r.Kind != ingest.KindAccess && r.Kind != ingest.KindStat {
+		e.Message = strings.ToValidUTF8(r.Message[:min(len(r.Message), maxMessage)], "\uFFFD")
 	}
 	raw := r.Raw
 	if len(raw) > maxText {
@@ -386,6 +394,57 @@ func (b *builder) impact(f *failure, s *Subject) Impact {
 	}
 	im.From, im.To = NewTime(from), NewTime(to)
 	return im
+}
+
+// spread lists the pods in the order in which the failure reached them.
+func (b *builder) spread(f *failure) []Spread {
+	by := map[string]*Spread{}
+	out := []Spread{}
+	take := func(x *rules.Finding, own bool) {
+		name := podNameOf(x.Proxy, b.many)
+		if name == "" {
+			return
+		}
+		sp := by[name]
+		if sp == nil {
+			sp = &Spread{Pod: name}
+			by[name] = sp
+		}
+		if own {
+			sp.Count = max(sp.Count, x.Count)
+		}
+		if t := x.From; !t.IsZero() && own && (sp.FirstSeen == nil || t.Before(sp.FirstSeen.Time)) {
+			sp.FirstSeen = NewTime(t)
+		}
+		if t := x.To; !t.IsZero() && (sp.LastSeen == nil || t.After(sp.LastSeen.Time)) {
+			sp.LastSeen = NewTime(t)
+		}
+	}
+	for _, x := range f.all() {
+		take(x, true)
+	}
+	for _, c := range f.below() {
+		for _, x := range c.all() {
+			take(x, false)
+		}
+	}
+	for _, sp := range by {
+		out = append(out, *sp)
+	}
+	sort.Slice(out, func(i, j int) bool {
+		a, c := out[i].FirstSeen, out[j].FirstSeen
+		if a != nil && c != nil && !a.Equal(c.Time) {
+			return a.Before(c.Time)
+		}
+		if (a == nil) != (c == nil) {
+			return a != nil
+		}
+		return out[i].Pod < out[j].Pod
+	})
+	if len(out) > MaxSpread {
+		out = out[:MaxSpread]
+	}
+	return out
 }
 
 func alternatives(f *failure, c float64) []Alternative {

@@ -16,7 +16,7 @@ type failure struct {
 	absorbed []*rules.Finding // of vaguer causes that this one explains as well
 	follows  []*failure       // its consequences
 	proxies  map[string]bool
-	subject  Subject
+	subject  subject
 	first    time.Time // earliest, zero when no record told a time
 	last     time.Time
 	seq      int // order of discovery, to break ties
@@ -109,7 +109,7 @@ func (d *diagnosis) group(findings []*rules.Finding) []*failure {
 	return fs
 }
 
-func (f *failure) add(x *rules.Finding, s *Subject) {
+func (f *failure) add(x *rules.Finding, s *subject) {
 	f.findings = append(f.findings, x)
 	f.proxies[x.Proxy] = true
 	f.subject.fill(s)
@@ -198,7 +198,10 @@ func (d *diagnosis) consequences(fs []*failure) []*failure {
 	for _, b := range fs {
 		var best *failure
 		for _, a := range fs {
-			if a == b || gone[a] || !leadsTo(a.cause, b.cause) || leadsTo(b.cause, a.cause) && !before(a, b) || !follows(a, b) {
+			if a == b || gone[a] || !(leadsTo(a.cause, b.cause) || b.guess() && !a.guess() && !a.cause.NotWasm) || !follows(a, b) {
+				continue
+			}
+			if leadsTo(b.cause, a.cause) && !before(a, b) && !b.guess() {
 				continue
 			}
 			if best == nil || before(a, best) {
@@ -211,6 +214,16 @@ func (d *diagnosis) consequences(fs []*failure) []*failure {
 		}
 	}
 	return without(fs, gone)
+}
+
+// guess reports whether a failure rests on weak rules only. Such a guess gives way to any cause that records show in the same proxy.
+func (f *failure) guess() bool {
+	for _, x := range f.findings {
+		if x.Rule.Weight >= 0.5 {
+			return false
+		}
+	}
+	return true
 }
 
 // cycle reports whether a hangs below b already.
@@ -318,11 +331,17 @@ func (f *failure) count() int64 {
 	return best
 }
 
+// subject is what findings tell of what failed.
+type subject struct {
+	Subject
+	guessed bool // Plugin is the first word of a guest's log prefix, which may be a root id
+}
+
 // subjectOf reads the subject that a finding tells.
-func subjectOf(x *rules.Finding) Subject {
+func subjectOf(x *rules.Finding) subject {
 	c := x.Captures
-	s := Subject{Plugin: c["plugin"], RootID: c["root_id"], VMID: c["vm_id"], Module: c["module"], Engine: c["engine"], Callback: c["callback"],
-		Function: c["function"], Location: cleanLocation(c["location"]), Trap: c["trap"], Message: oneLine(c["message"]), Import: c["import"]}
+	s := subject{Subject: Subject{Plugin: c["plugin"], RootID: c["root_id"], VMID: c["vm_id"], Module: c["module"], Engine: c["engine"], Callback: c["callback"],
+		Function: c["function"], Location: cleanLocation(c["location"]), Trap: c["trap"], Message: oneLine(c["message"]), Import: c["import"]}}
 	if g := strings.Fields(c["guest"]); s.Plugin == "" && len(g) > 0 && len(g) <= 3 {
 		// `wasm log NAME ROOT VM`: a stream's context has all three, a root context only ROOT and VM; empty ones are left out.
 		s.Plugin, s.guessed = g[0], true
@@ -346,7 +365,7 @@ func rootCallback(cb string) bool {
 }
 
 // fill takes what is not known yet.
-func (s *Subject) fill(o *Subject) {
+func (s *subject) fill(o *subject) {
 	if o.Plugin != "" && (s.Plugin == "" || s.guessed && !o.guessed) {
 		s.Plugin, s.guessed = o.Plugin, o.guessed
 	}
@@ -363,7 +382,7 @@ func (s *Subject) fill(o *Subject) {
 
 // compatible reports whether two findings of one cause can be about the same failure: whatever both tell has to agree. Where the
 // place of a panic is known, it decides; else the first user function does. Causes that are no plugin's fault have no subject.
-func compatible(a, b *Subject, c *rules.Cause) bool {
+func compatible(a, b *subject, c *rules.Cause) bool {
 	agree := func(x, y string) bool { return x == "" || y == "" || x == y }
 	plugin := agree(a.Plugin, b.Plugin) || a.guessed != b.guessed // a root id may stand for the plugin's name
 	if !plugin || !agree(a.Callback, b.Callback) || !agree(a.Trap, b.Trap) || !agree(a.Location, b.Location) {

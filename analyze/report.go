@@ -59,6 +59,7 @@ type Incident struct {
 	Alternatives []Alternative `json:"alternatives"`
 	Unknowns     []Unknown     `json:"unknowns"`
 	Impact       Impact        `json:"impact"`
+	Spread       []Spread      `json:"spread"` // how the failure went from pod to pod, in order of time; at most [MaxSpread]
 	Stack        []Frame       `json:"stack"`
 	Explained    []string      `json:"explained"` // sentences that put words to numbers of this incident (a host status, an import)
 	Runbook      Runbook       `json:"runbook"`
@@ -108,8 +109,6 @@ type Subject struct {
 	Trap         string   `json:"trap,omitempty"`
 	Message      string   `json:"message,omitempty"` // what the guest or the engine said, one line
 	Import       string   `json:"import,omitempty"`
-
-	guessed bool // Plugin is the first word of a guest log prefix, which may be a root id
 }
 
 // Evidence is one record that speaks for or against the diagnosis.
@@ -119,6 +118,8 @@ type Evidence struct {
 	Lines     int    `json:"lines,omitempty"` // how many, when more than one
 	Offset    int64  `json:"offset"`
 	Time      *Time  `json:"time,omitempty"`
+	Message   string `json:"message,omitempty"` // the whole record unwrapped, continuation lines joined, cut at 4 KiB
+	Pod       string `json:"pod,omitempty"`
 	Text      string `json:"text"` // the raw physical line, wrapper included, invalid UTF-8 as U+FFFD
 	Truncated bool   `json:"truncated,omitempty"`
 	Rule      string `json:"rule"`
@@ -144,6 +145,17 @@ type Impact struct {
 	Pods           int   `json:"pods"`
 	From           *Time `json:"from,omitempty"`
 	To             *Time `json:"to,omitempty"`
+}
+
+// MaxSpread is how many pods an incident's spread lists.
+const MaxSpread = 500
+
+// Spread is what one pod saw of an incident.
+type Spread struct {
+	Pod       string `json:"pod"`
+	FirstSeen *Time  `json:"first_seen,omitempty"`
+	LastSeen  *Time  `json:"last_seen,omitempty"`
+	Count     int64  `json:"count"`
 }
 
 // Frame is one frame of the guest's (or, for a native crash, Envoy's) stack, innermost first.

@@ -42,7 +42,7 @@ func (f *Found) holds(where map[string]Test) bool {
 }
 
 // keep is how many matches of a group are kept from its beginning, and again from its end. The others are counted.
-const keep = 64
+const keep = 256
 
 // Group is the matches of one rule that belong together: one proxy, one thread, one value of the captures in `by`.
 type Group struct {

@@ -67,6 +67,14 @@ func (s *Set) ParseTrap(message string) (t TrapInfo, ok bool) {
 		words = message
 	}
 	t.Class = s.trapClass(words)
+	if t.Engine == "" && strings.Contains(message, "Proxy-Wasm plugin in-VM backtrace") {
+		t.Engine = "v8"
+	}
+	if !strings.Contains(message, "\n") {
+		rest = ""
+	} else if !ok && strings.HasPrefix(message, "Proxy-Wasm plugin in-VM") {
+		rest = message
+	}
 	t.Backtrace = strings.Contains(rest, "backtrace") || strings.Contains(rest, "stack trace")
 	for _, l := range strings.Split(rest, "\n") {
 		if f, is := s.parseFrame(l); is {
@@ -79,7 +87,7 @@ func (s *Set) ParseTrap(message string) (t TrapInfo, ok bool) {
 			}
 		}
 	}
-	return t, ok || t.Class != "" && t.Engine != ""
+	return t, ok || t.Class != "" && t.Engine != "" || len(t.Frames) > 0
 }
 
 // trapClass looks an engine's words up in the dictionary; the longest text that occurs wins.
