@@ -33,6 +33,7 @@ func Run(ctx context.Context, corpus ingest.Corpus, o Options) (*Report, error) 
 
 	inputs := corpus.Inputs()
 	joinProxies(s.matches, set.Facts(s.matches), inputs)
+	regions(set, s.matches)
 	facts := set.Facts(s.matches)
 	failed := diagnose(set, set.Evaluate(s.matches, facts))
 
@@ -504,6 +505,12 @@ func (b *builder) explain(f *failure, inc *Incident) []string {
 		}
 		if imp := x.Captures["import"]; imp != "" {
 			add(host.ExplainImport(imp))
+		}
+	}
+	for p := range f.proxies {
+		switch lv := b.facts.Last(p, "log_level"); lv {
+		case "warning", "warn", "error", "critical", "off":
+			add([]string{"The proxy was started at log level " + lv + ": what plugins logged below that is not in this log."})
 		}
 	}
 	add(host.BadPairs(inc.Subject.EnvoyVersion, inc.Subject.IstioVersion, ""))

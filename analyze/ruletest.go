@@ -48,6 +48,7 @@ func Fires(set *rules.Set, r *rules.Rule, text string) bool {
 		}
 		return false
 	}
+	regions(set, s.matches)
 	for _, f := range set.Evaluate(s.matches, set.Facts(s.matches)) {
 		if f.Rule == r {
 			return true

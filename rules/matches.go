@@ -179,6 +179,15 @@ func (m *Matches) of(rule int, proxy string) []*Found {
 	return m.byRule[rule][proxy]
 }
 
+// Kept lists the kept matches of a rule over all proxies: each proxy's in order of time.
+func (m *Matches) Kept(r *Rule) []*Found {
+	var all []*Found
+	for _, p := range m.proxies(r.index) {
+		all = append(all, m.of(r.index, p)...)
+	}
+	return all
+}
+
 // earlier orders matches by time where both tell it, and by arrival.
 func earlier(a, b *Found) bool {
 	if !a.Record.Time.IsZero() && !b.Record.Time.IsZero() && !a.Record.Time.Equal(b.Record.Time) {
