@@ -39,12 +39,16 @@ func Run(ctx context.Context, corpus ingest.Corpus, o Options) (*Report, error) 
 
 	r := &Report{Schema: Schema, Inputs: []Input{}, InputsTotal: len(inputs), Incidents: []Incident{}, Stats: Stats{Skipped: []string{}}}
 	r.Tool = Tool{Version: o.Version, Commit: o.Commit, Rules: set.Sum, Overrides: append([]string{}, set.Overrides...)}
+	missing := gaps(inputs)
 	for i, in := range inputs {
 		r.Stats.Bytes += in.Bytes
 		r.Stats.Lines += in.Lines
 		if i < MaxInputs {
 			r.Inputs = append(r.Inputs, Input{Path: in.Path, Kind: in.Kind, Format: in.Format, Bytes: in.Bytes, Lines: in.Lines, Records: s.records[in],
 				First: NewTime(in.First), Last: NewTime(in.Last), SHA256: in.SHA256, Warnings: append([]string{}, in.Warnings...), Error: in.Err})
+			if note := missing[in]; note != "" {
+				r.Inputs[i].Warnings = append(r.Inputs[i].Warnings, note)
+			}
 		}
 	}
 	r.Stats.Records = s.total
@@ -545,7 +549,7 @@ func (b *builder) unknowns(f *failure, inc *Incident, values map[string]string) 
 		add("which plugin failed: no line names it", "kubectl exec -n {namespace} {pod} -c {container} -- curl -s 'localhost:15000/config_dump?include_eds=false' | grep -n -A12 wasm")
 	}
 	for _, a := range f.cause.Ask {
-		add(a.What, a.Command)
+		add(a.What, possible(a.Command, "\n"))
 	}
 	return out
 }

@@ -1,8 +1,11 @@
 package analyze
 
 import (
+	"fmt"
 	"path"
+	"sort"
 	"strings"
+	"time"
 
 	"github.com/wasmortem/wasmortem/ingest"
 	"github.com/wasmortem/wasmortem/rules"
@@ -97,7 +100,30 @@ func distinct(fs []rules.Fact) []string {
 	return v
 }
 
-// podName is how a proxy is called in a report: its pod, or, where only files tell them apart, the folder or file.
+// longGap is how much time may be missing between two files of one proxy before the report says so.
+const longGap = 10 * time.Minute
+
+// gaps tells where the files of one proxy (its rotated log) leave time uncovered, or overlap in a way that rotation never does.
+func gaps(inputs []*ingest.Input) map[*ingest.Input]string {
+	byProxy := map[string][]*ingest.Input{}
+	for _, in := range inputs {
+		if hasLines(in.Kind) && !in.First.IsZero() {
+			byProxy[inputProxy(in)] = append(byProxy[inputProxy(in)], in)
+		}
+	}
+	notes := map[*ingest.Input]string{}
+	for _, list := range byProxy {
+		sort.SliceStable(list, func(i, j int) bool { return list[i].First.Before(list[j].First) })
+		for i := 1; i < len(list); i++ {
+			if d := list[i].First.Sub(list[i-1].Last); d > longGap {
+				notes[list[i]] = fmt.Sprintf("nothing is known of the %s before it: %s ends at %s", d.Round(time.Second), path.Base(list[i-1].Path), list[i-1].Last.Format(time.RFC3339))
+			}
+		}
+	}
+	return notes
+}
+
+// podNameOf is how a proxy is called in a report: its pod, or, where only files tell them apart, the folder or file.
 func podNameOf(proxy string, many bool) string {
 	if n, ok := strings.CutPrefix(proxy, podPrefix); ok {
 		return n

@@ -10,12 +10,17 @@ import (
 // Fill makes a runbook of a cause: its steps, with what is known of the incident in the placeholders. What is not known stands as
 // <name>, so that nobody runs a command that looks complete and is not.
 func Fill(c *rules.Cause, values map[string]string) Runbook {
-	rb := Runbook{Cause: c.ID, Title: c.Title, Summary: fillIn(c.Summary, values), Verify: fillIn(c.Verify, values), Steps: []Step{}, References: append([]string{}, c.References...)}
+	rb := Runbook{Cause: c.ID, Title: c.Title, Summary: fillIn(c.Summary, values), Verify: fillIn(possible(c.Verify, ". "), values), Steps: []Step{}, References: append([]string{}, c.References...)}
 	for _, s := range c.Steps {
 		if !applies(s.When, values) {
 			continue
 		}
-		rb.Steps = append(rb.Steps, Step{Title: fillIn(s.Title, values), Text: fillIn(s.Text, values), Snippet: fillSnippet(s, values), Language: s.Language,
+		snippet := possible(s.Snippet, "\n")
+		if snippet == "" && s.Snippet != "" {
+			continue // nothing of it can be run yet
+		}
+		s.Snippet = snippet
+		rb.Steps = append(rb.Steps, Step{Title: fillIn(s.Title, values), Text: fillIn(possible(s.Text, ". "), values), Snippet: fillSnippet(s, values), Language: s.Language,
 			Origin: s.Origin, Status: s.Status, VerifiedOn: append([]string{}, s.VerifiedOn...), Caveat: fillIn(s.Caveat, values)})
 	}
 	return rb
@@ -82,4 +87,51 @@ func placeholders(inc *Incident) map[string]string {
 		v[k] = x
 	}
 	return v
+}
+
+// Commands lists the commands of the program. The knowledge names later ones too: what needs a command that is not here is left out of
+// runbooks until it is. A test of the program keeps the list true.
+var Commands = []string{"analyze", "ingest", "search", "timeline", "rules", "runbook", "collect", "completion", "version", "help"}
+
+var ownCommand = regexp.MustCompile(`wasmortem ([a-z]+)`)
+
+// possible leaves out those parts of a text (lines, sentences) that use a command which does not exist.
+func possible(text, separator string) string {
+	if !strings.Contains(text, "wasmortem ") {
+		return text
+	}
+	var kept []string
+	parts := strings.Split(text, separator)
+	dropped := false
+	for _, p := range parts {
+		m := ownCommand.FindStringSubmatch(p)
+		if m != nil && !contains(Commands, m[1]) {
+			dropped = true
+			continue
+		}
+		kept = append(kept, p)
+	}
+	if !dropped {
+		return text
+	}
+	out := strings.TrimSpace(strings.Join(kept, separator))
+	if separator == "\n" {
+		if onlyComments(out) {
+			return ""
+		}
+		return out + "\n"
+	}
+	if out != "" && !strings.HasSuffix(out, ".") {
+		out += "."
+	}
+	return out
+}
+
+func onlyComments(snippet string) bool {
+	for _, l := range strings.Split(snippet, "\n") {
+		if l = strings.TrimSpace(l); l != "" && !strings.HasPrefix(l, "#") {
+			return false
+		}
+	}
+	return true
 }

@@ -96,20 +96,30 @@ func (s *scan) run(ctx context.Context, corpus ingest.Corpus) error {
 		}
 	}()
 	var failed error
-	for done := range order {
-		y := <-done
-		if y.err != nil {
-			if failed == nil {
-				failed = y.err
+	for {
+		// A read may block for ever (`kubectl logs -f … | wasmortem analyze -`): an interrupt must not wait for it.
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case done, more := <-order:
+			if !more {
+				if failed == nil {
+					failed = context.Cause(ctx)
+				}
+				return failed
 			}
-			continue
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case y := <-done:
+				if y.err == nil {
+					s.take(y)
+				} else if failed == nil {
+					failed = y.err
+				}
+			}
 		}
-		s.take(y)
 	}
-	if failed == nil {
-		failed = context.Cause(ctx)
-	}
-	return failed
 }
 
 // block finds the candidates of a block and confirms them.
