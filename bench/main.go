@@ -1,6 +1,9 @@
-// Command bench measures wasmortem against the tools that people would use instead, side by side in one run.
+// Command bench measures wasmortem against the tools that people would use instead, side by side in one run, and prints ratios: the
+// machines it runs on are noisy, the ratios are not.
 //
-//	go run ./bench gen -bytes 536870912 > bad-hour.log
+//	go run ./bench                          all, over a log of 512 MiB
+//	go run ./bench -size 64                 quicker
+//	go run ./bench gen -bytes 536870912     only write the log, to standard output
 package main
 
 import (
@@ -12,18 +15,30 @@ import (
 )
 
 func main() {
-	if len(os.Args) < 2 || os.Args[1] != "gen" {
-		fmt.Fprintln(os.Stderr, "usage: bench gen [-bytes N] [-hits N] [-seed N] > FILE")
-		os.Exit(2)
-	}
-	fs := flag.NewFlagSet("gen", flag.ExitOnError)
-	var o loggen.Options
-	fs.Int64Var(&o.Bytes, "bytes", 64<<20, "size of the log")
-	fs.IntVar(&o.Hits, "hits", 100, "lines in a thousand that hold a literal of some rule")
-	fs.Uint64Var(&o.Seed, "seed", 1, "seed")
-	_ = fs.Parse(os.Args[2:])
-	if _, err := loggen.Write(os.Stdout, o); err != nil {
-		fmt.Fprintln(os.Stderr, "bench: writing the log:", err)
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+func run(args []string) error {
+	if len(args) > 0 && args[0] == "gen" {
+		fs := flag.NewFlagSet("gen", flag.ExitOnError)
+		var o loggen.Options
+		fs.Int64Var(&o.Bytes, "bytes", 64<<20, "size of the log")
+		fs.IntVar(&o.Hits, "hits", 100, "lines in a thousand that hold a literal of some rule")
+		fs.Uint64Var(&o.Seed, "seed", 1, "seed")
+		if err := fs.Parse(args[1:]); err != nil {
+			return err
+		}
+		_, err := loggen.Write(os.Stdout, o)
+		return err
+	}
+	fs := flag.NewFlagSet("bench", flag.ExitOnError)
+	size := fs.Int64("size", 512, "size of the log in MiB")
+	runs := fs.Int("runs", 3, "how often each command runs; the median counts")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	return measure(*size<<20, *runs)
 }

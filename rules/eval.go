@@ -115,14 +115,11 @@ func (e *evaluation) situation(r *Rule) []*Finding {
 	}
 	var out []*Finding
 	for _, proxy := range e.matches.proxies(anchor.index) {
-		enough := e.counted(r.When, anchor, proxy)
-		if !enough {
+		x := e.matches.of(anchor.index, proxy)
+		if !counted(r.When, x) {
 			continue
 		}
-		for _, g := range e.matches.Groups() {
-			if g.Rule != anchor || g.Proxy != proxy {
-				continue
-			}
+		for _, g := range x.groups {
 			var fired []*Found
 			var support [][]*Found
 			for _, f := range g.Kept() {
@@ -253,17 +250,14 @@ func trapOf(f *Found, support []*Found) *TrapInfo {
 }
 
 // counted checks `count` and `within` on the anchors of one proxy.
-func (e *evaluation) counted(w *When, anchor *Rule, proxy string) bool {
+func counted(w *When, x *ruleMatches) bool {
 	if w.Count == nil {
 		return true
 	}
 	var n int64
 	var times []time.Time
 	whole := true
-	for _, g := range e.matches.Groups() {
-		if g.Rule != anchor || g.Proxy != proxy {
-			continue
-		}
+	for _, g := range x.groups {
 		passing := 0
 		kept := g.Kept()
 		for _, f := range kept {
@@ -354,16 +348,18 @@ func (e *evaluation) cond(c *Cond, a *Found) ([]*Found, bool) {
 		total += n
 	}
 	if c.Count != nil {
-		return limit(found), c.Count.Holds(total)
+		return found, c.Count.Holds(total)
 	}
-	if len(found) == 0 {
-		return nil, false
+	if len(c.Rules) > 1 {
+		sort.SliceStable(found, func(i, j int) bool { return distance(a, found[i]) < distance(a, found[j]) })
 	}
-	sort.SliceStable(found, func(i, j int) bool { return distance(a, found[i]) < distance(a, found[j]) })
-	return limit(found), true
+	return found, len(found) > 0
 }
 
-// matching lists the kept matches of a rule that a condition asks for around an anchor, and how many there are in truth.
+// support is how many matches a condition keeps as what it found.
+const support = 8
+
+// matching lists the matches of a rule that a condition asks for around an anchor, nearest first, and how many there are.
 func (e *evaluation) matching(c *Cond, r *Rule, a *Found) (found []*Found, total float64) {
 	if r == nil || r.Retired {
 		return nil, 0
@@ -374,30 +370,32 @@ func (e *evaluation) matching(c *Cond, r *Rule, a *Found) (found []*Found, total
 	} else if a.Proxy != "" {
 		proxies = append(proxies, "")
 	}
+	limited := c.Before > 0 || c.After > 0 || c.Around > 0
+	reach := max(c.Before, c.After, c.Around)
 	for _, p := range proxies {
-		for _, f := range e.matches.of(r.index, p) {
-			if f != a && near(c, a, f) && f.holds(c.Where) {
+		x := e.matches.of(r.index, p)
+		n := 0
+		x.around(a.Record.Time, func(f *Found) bool {
+			if limited && !a.Record.Time.IsZero() && !f.Record.Time.IsZero() && distance(a, f) > reach {
+				// Nearest first: no later one with a time can be in reach. Those without one still may.
+				return x.timed < len(x.kept)
+			}
+			if f == a || !near(c, a, f) || !f.holds(c.Where) {
+				return true
+			}
+			n++
+			if len(found) < support {
 				found = append(found, f)
 			}
-		}
-	}
-	total = float64(len(found))
-	if c.Before == 0 && c.After == 0 && c.Around == 0 && len(c.Where) == 0 && len(found) > 0 {
-		total = 0
-		for _, g := range e.matches.Groups() {
-			if g.Rule == r && (g.Proxy == a.Proxy || g.Proxy == "" || c.Scope == ScopeCase) {
-				total += float64(g.Count)
-			}
+			return c.Count != nil || len(found) < support
+		})
+		if !limited && len(c.Where) == 0 && n > 0 {
+			total += float64(x.count)
+		} else {
+			total += float64(n)
 		}
 	}
 	return found, total
-}
-
-func limit(f []*Found) []*Found {
-	if len(f) > 8 {
-		f = f[:8]
-	}
-	return f
 }
 
 // distance between two matches, for choosing the nearest: by time, else by lines.

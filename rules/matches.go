@@ -94,7 +94,7 @@ type Matches struct {
 	groups map[groupKey]*Group
 	list   []*Group
 	seq    int
-	byRule map[int]map[string][]*Found // rule → proxy → kept matches in order of time
+	index  map[int]map[string]*ruleMatches // rule → proxy
 }
 
 type groupKey struct {
@@ -155,35 +155,92 @@ func (m *Matches) Rename(f func(string) string) {
 			x.Proxy = g.Proxy
 		}
 	}
-	m.byRule = nil
+	m.index = nil
 }
 
-// of gives the kept matches of a rule in one proxy, by time and arrival.
-func (m *Matches) of(rule int, proxy string) []*Found {
-	if m.byRule == nil {
-		m.byRule = map[int]map[string][]*Found{}
+// ruleMatches is what one proxy has of one rule.
+type ruleMatches struct {
+	groups []*Group
+	kept   []*Found // those that tell their time, in its order, then the others in order of arrival
+	timed  int      // how many of kept tell their time
+	count  int64    // true count
+}
+
+// of gives what a proxy has of a rule; empty, never nil.
+func (m *Matches) of(rule int, proxy string) *ruleMatches {
+	if m.index == nil {
+		m.index = map[int]map[string]*ruleMatches{}
 		for _, g := range m.list {
-			p := m.byRule[g.Rule.index]
+			p := m.index[g.Rule.index]
 			if p == nil {
-				p = map[string][]*Found{}
-				m.byRule[g.Rule.index] = p
+				p = map[string]*ruleMatches{}
+				m.index[g.Rule.index] = p
 			}
-			p[g.Proxy] = append(p[g.Proxy], g.Kept()...)
+			if p[g.Proxy] == nil {
+				p[g.Proxy] = &ruleMatches{}
+			}
+			p[g.Proxy].groups = append(p[g.Proxy].groups, g)
+			p[g.Proxy].count += g.Count
+			p[g.Proxy].kept = append(p[g.Proxy].kept, g.Kept()...)
 		}
-		for _, p := range m.byRule {
-			for _, fs := range p {
-				sort.SliceStable(fs, func(i, j int) bool { return earlier(fs[i], fs[j]) })
+		for _, p := range m.index {
+			for _, x := range p {
+				x.sort()
 			}
 		}
 	}
-	return m.byRule[rule][proxy]
+	if x := m.index[rule][proxy]; x != nil {
+		return x
+	}
+	return &ruleMatches{}
+}
+
+func (x *ruleMatches) sort() {
+	sort.SliceStable(x.kept, func(i, j int) bool {
+		a, b := x.kept[i].Record.Time, x.kept[j].Record.Time
+		if a.IsZero() != b.IsZero() {
+			return b.IsZero()
+		}
+		if !a.Equal(b) {
+			return a.Before(b)
+		}
+		return x.kept[i].seq < x.kept[j].seq
+	})
+	x.timed = sort.Search(len(x.kept), func(i int) bool { return x.kept[i].Record.Time.IsZero() })
+}
+
+// around lists matches from the nearest to a time outwards, and then those that tell no time.
+func (x *ruleMatches) around(t time.Time, yield func(*Found) bool) {
+	hi := x.timed
+	if !t.IsZero() {
+		hi = sort.Search(x.timed, func(i int) bool { return x.kept[i].Record.Time.After(t) })
+	}
+	lo := hi - 1
+	for lo >= 0 || hi < x.timed {
+		var f *Found
+		if lo >= 0 && (hi >= x.timed || t.IsZero() || t.Sub(x.kept[lo].Record.Time) <= x.kept[hi].Record.Time.Sub(t)) {
+			f = x.kept[lo]
+			lo--
+		} else {
+			f = x.kept[hi]
+			hi++
+		}
+		if !yield(f) {
+			return
+		}
+	}
+	for _, f := range x.kept[x.timed:] {
+		if !yield(f) {
+			return
+		}
+	}
 }
 
 // Kept lists the kept matches of a rule over all proxies: each proxy's in order of time.
 func (m *Matches) Kept(r *Rule) []*Found {
 	var all []*Found
 	for _, p := range m.proxies(r.index) {
-		all = append(all, m.of(r.index, p)...)
+		all = append(all, m.of(r.index, p).kept...)
 	}
 	return all
 }
@@ -200,7 +257,7 @@ func earlier(a, b *Found) bool {
 func (m *Matches) proxies(rule int) []string {
 	m.of(rule, "")
 	var ps []string
-	for p := range m.byRule[rule] {
+	for p := range m.index[rule] {
 		ps = append(ps, p)
 	}
 	sort.Strings(ps)
