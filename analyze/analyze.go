@@ -45,17 +45,20 @@ func Run(ctx context.Context, corpus ingest.Corpus, o Options) (*Report, error) 
 		r.Stats.Lines += in.Lines
 		if i < MaxInputs {
 			r.Inputs = append(r.Inputs, Input{Path: in.Path, Kind: in.Kind, Format: in.Format, Bytes: in.Bytes, Lines: in.Lines, Records: s.records[in],
-				First: NewTime(in.First), Last: NewTime(in.Last), SHA256: in.SHA256, Warnings: append([]string{}, in.Warnings...), Error: in.Err})
+				First: NewTime(in.First), Last: NewTime(in.Last), SHA256: in.SHA256, Warnings: append([]string{}, in.Warnings...), Error: strings.TrimPrefix(in.Err, "reading "+in.Path+": ")})
 			if note := missing[in]; note != "" {
 				r.Inputs[i].Warnings = append(r.Inputs[i].Warnings, note)
 			}
 		}
 	}
 	r.Stats.Records = s.total
+	if s.outside > 0 {
+		r.Stats.Skipped = append(r.Stats.Skipped, fmt.Sprintf("%d records that rules matched lie outside of --since and --until", s.outside))
+	}
 	if s.dropped > 0 {
 		r.Stats.Skipped = append(r.Stats.Skipped, fmt.Sprintf("%d matches were not counted: more than 50,000 different groups of them", s.dropped))
 	}
-	b := &builder{set: set, facts: facts, matches: s.matches, many: len(inputs) > 1}
+	b := &builder{set: set, facts: facts, matches: s.matches, many: manyLogs(inputs)}
 	for _, f := range failed {
 		r.Incidents = append(r.Incidents, b.incident(f))
 	}
@@ -88,14 +91,14 @@ type builder struct {
 	set     *rules.Set
 	facts   rules.Facts
 	matches *rules.Matches
-	many    bool // several inputs: files may stand for pods
+	many    bool // several logs: files may stand for pods
 }
 
 func (b *builder) incident(f *failure) Incident {
 	inc := Incident{RootCause: f.cause.ID, Title: f.cause.Title, Severity: Severity(f.cause.Severity), Subject: b.subject(f),
 		FirstSeen: NewTime(f.first), LastSeen: NewTime(f.last), Count: f.count(),
 		Contributing: []string{}, Alternatives: []Alternative{}, Unknowns: []Unknown{}, Explained: []string{}}
-	inc.ID = fingerprint(f.cause.ID, &inc.Subject)
+	inc.ID = fingerprint(f.cause.ID, &f.subject.Subject)
 	inc.Confidence = confidence(f)
 	inc.Stack = b.stack(f)
 	inc.Evidence, inc.EvidenceAll = evidence(f)
@@ -105,6 +108,9 @@ func (b *builder) incident(f *failure) Incident {
 	inc.Alternatives = alternatives(f, inc.Confidence)
 	inc.Explained = b.explain(f, &inc)
 	values := placeholders(&inc)
+	if pod, ns := b.example(f); pod != "" {
+		values["pod"], values["namespace"] = shellName(pod), shellName(ns)
+	}
 	inc.Unknowns = b.unknowns(f, &inc, values)
 	inc.Runbook = Fill(f.cause, values)
 	return inc
@@ -145,6 +151,17 @@ func (b *builder) subject(f *failure) Subject {
 			if *dst == "" {
 				*dst = b.facts.Last(p, name)
 			}
+		}
+	}
+	if s.Plugin == "" && len(ps) > 0 {
+		// No line of the failure names the plugin, but only one plugin ever spoke in this proxy.
+		names := map[string]bool{}
+		for _, v := range b.facts[ps[0]]["guest"] {
+			first, _, _ := strings.Cut(v.Value, " ")
+			names[first] = true
+		}
+		if v := keysOf(names); len(v) == 1 {
+			s.Plugin = v[0]
 		}
 	}
 	if s.EnvoyVersion == "" && s.IstioVersion != "" {
@@ -401,6 +418,25 @@ func (b *builder) impact(f *failure, s *Subject) Impact {
 	return im
 }
 
+// example gives one pod of a failure, the first that it hit, with its namespace: what commands of a runbook are filled with.
+func (b *builder) example(f *failure) (pod, namespace string) {
+	var first *rules.Found
+	for _, x := range f.all() {
+		for _, a := range x.Anchors {
+			if podNameOf(a.Proxy, b.many) != "" && (first == nil || sooner(a, first)) {
+				first = a
+			}
+		}
+	}
+	if first == nil {
+		return "", ""
+	}
+	if namespace = first.Record.Namespace; namespace == "" {
+		namespace = b.facts.Last(first.Proxy, "namespace")
+	}
+	return podNameOf(first.Proxy, b.many), namespace
+}
+
 // spread lists the pods in the order in which the failure reached them.
 func (b *builder) spread(f *failure) []Spread {
 	by := map[string]*Spread{}
@@ -511,9 +547,12 @@ func (b *builder) explain(f *failure, inc *Incident) []string {
 			add(host.ExplainImport(imp))
 		}
 	}
-	for p := range f.proxies {
+	for _, p := range keysOf(f.proxies) {
 		switch lv := b.facts.Last(p, "log_level"); lv {
 		case "warning", "warn", "error", "critical", "off":
+			if f.cause.NotWasm {
+				break
+			}
 			add([]string{"The proxy was started at log level " + lv + ": what plugins logged below that is not in this log."})
 		}
 	}
@@ -542,14 +581,14 @@ func (b *builder) unknowns(f *failure, inc *Incident, values map[string]string) 
 		}
 	}
 	wasm := !f.cause.NotWasm
-	if inc.Subject.EnvoyVersion == "" {
-		add("which Envoy version this is", "kubectl exec -n {namespace} {pod} -c {container} -- curl -s localhost:15000/server_info")
-	}
-	if wasm && inc.Subject.Plugin == "" {
-		add("which plugin failed: no line names it", "kubectl exec -n {namespace} {pod} -c {container} -- curl -s 'localhost:15000/config_dump?include_eds=false' | grep -n -A12 wasm")
-	}
 	for _, a := range f.cause.Ask {
 		add(a.What, possible(a.Command, "\n"))
+	}
+	if wasm && inc.Subject.Plugin == "" {
+		add("which plugin failed: no line names it", "kubectl exec -n {namespace} {pod} -c {container} -- pilot-agent request GET config_dump | grep -n -A12 wasm")
+	}
+	if inc.Subject.EnvoyVersion == "" {
+		add("which Envoy version this is", "kubectl exec -n {namespace} {pod} -c {container} -- pilot-agent request GET server_info")
 	}
 	return out
 }

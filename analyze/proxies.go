@@ -81,6 +81,17 @@ func hasLines(kind string) bool {
 	return kind == "envoy-log" || kind == "access-log" || kind == "agent-log" || kind == "text"
 }
 
+// manyLogs reports whether there are logs of several proxies: only then a file's name may stand for a pod.
+func manyLogs(inputs []*ingest.Input) bool {
+	seen := map[string]bool{}
+	for _, in := range inputs {
+		if hasLines(in.Kind) {
+			seen[inputProxy(in)] = true
+		}
+	}
+	return len(seen) > 1
+}
+
 func inputProxy(in *ingest.Input) string {
 	if in.Identity.Pod != "" {
 		return podPrefix + in.Identity.Pod
@@ -133,6 +144,9 @@ func podNameOf(proxy string, many bool) string {
 		return ""
 	}
 	base := path.Base(p)
+	if base == "-" {
+		return ""
+	}
 	if generic(base) {
 		if d := path.Base(path.Dir(strings.ReplaceAll(p, "!", "/"))); d != "." && d != "/" {
 			return d

@@ -59,6 +59,17 @@ func fillIn(s string, values map[string]string) string {
 // unsafe is what must not get from a log into a command: everything that a shell gives a meaning.
 var unsafe = regexp.MustCompile("[^A-Za-z0-9 _.,:/@%+=~^()\\[\\]<>-]")
 
+// shellName keeps of a name what names of Kubernetes objects and plugins are made of.
+func shellName(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '.', r == '_', r == '/', r == ':':
+			return r
+		}
+		return -1
+	}, s)
+}
+
 // placeholders are the values of an incident that runbooks use. They come from logs, hence they are cleaned for a shell.
 func placeholders(inc *Incident) map[string]string {
 	s := &inc.Subject
@@ -75,16 +86,11 @@ func placeholders(inc *Incident) map[string]string {
 	}
 	v["pod"], v["namespace"], v["node"] = first(s.Pods), first(s.Namespaces), first(s.Nodes)
 	for k, x := range v {
-		x = unsafe.ReplaceAllString(x, "")
 		if k == "pod" || k == "namespace" || k == "node" || k == "plugin" {
-			x = strings.Map(func(r rune) rune {
-				if r == ' ' || r == '(' || r == ')' || r == '<' || r == '>' || r == '[' || r == ']' || r == '~' || r == '^' {
-					return -1
-				}
-				return r
-			}, x)
+			v[k] = shellName(x)
+		} else {
+			v[k] = unsafe.ReplaceAllString(x, "")
 		}
-		v[k] = x
 	}
 	return v
 }

@@ -36,6 +36,7 @@ type scan struct {
 	matches *rules.Matches
 	records map[*ingest.Input]int64
 	total   int64
+	outside int64 // matches outside of Since and Until
 	dropped int64 // matches not counted because of the bound on groups
 	recent  map[place]bool
 	input   *ingest.Input
@@ -53,6 +54,7 @@ type yield struct {
 	end     int64
 	found   []*rules.Found
 	offered []int64 // offsets of candidate records
+	outside int64
 	err     error
 }
 
@@ -62,18 +64,18 @@ func (s *scan) run(ctx context.Context, corpus ingest.Corpus) error {
 	if jobs <= 0 {
 		jobs = runtime.GOMAXPROCS(0)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	done := make(chan struct{})
+	defer close(done)
 	type job struct {
-		b    *ingest.Block
-		done chan yield
+		b      *ingest.Block
+		result chan yield
 	}
 	work := make(chan job, jobs)
 	order := make(chan chan yield, 2*jobs)
 	for range jobs {
 		go func() {
 			for j := range work {
-				j.done <- s.block(j.b)
+				j.result <- s.block(j.b)
 			}
 		}()
 	}
@@ -81,42 +83,48 @@ func (s *scan) run(ctx context.Context, corpus ingest.Corpus) error {
 		defer close(order)
 		defer close(work)
 		for b, err := range corpus.Blocks(ctx, s.lits) {
-			done := make(chan yield, 1)
+			result := make(chan yield, 1)
 			if err != nil {
-				done <- yield{err: err}
+				result <- yield{err: err}
 			}
 			select {
-			case order <- done:
-			case <-ctx.Done():
+			case order <- result:
+			case <-done:
 				return
 			}
 			if err == nil {
-				work <- job{b, done}
+				work <- job{b, result}
 			}
 		}
 	}()
+	return s.collect(ctx, order)
+}
+
+// grace is how long an interrupted analysis waits for what is being read. A read may block for ever.
+const grace = 2 * time.Second
+
+// collect takes what blocks gave, in their order, until all were read. After an interrupt it takes what is on its way.
+func (s *scan) collect(ctx context.Context, order <-chan chan yield) error {
 	var failed error
+	interrupted := ctx.Done()
+	var late <-chan time.Time
 	for {
-		// A read may block for ever (`kubectl logs -f … | wasmortem analyze -`): an interrupt must not wait for it.
 		select {
-		case <-ctx.Done():
+		case <-interrupted:
+			interrupted, late = nil, time.After(grace)
+		case <-late:
 			return context.Cause(ctx)
-		case done, more := <-order:
+		case result, more := <-order:
 			if !more {
 				if failed == nil {
 					failed = context.Cause(ctx)
 				}
 				return failed
 			}
-			select {
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			case y := <-done:
-				if y.err == nil {
-					s.take(y)
-				} else if failed == nil {
-					failed = y.err
-				}
+			if y := <-result; y.err == nil {
+				s.take(y)
+			} else if failed == nil {
+				failed = y.err
 			}
 		}
 	}
@@ -208,7 +216,11 @@ func (c *candidates) first(p place) bool {
 func (c *candidates) confirm(rule int) {
 	s := c.scan
 	rec, captures, ok := s.set.Confirm(rule, &c.cand)
-	if !ok || !s.inTime(rec.Time) {
+	if !ok {
+		return
+	}
+	if !s.inTime(rec.Time) {
+		c.y.outside++
 		return
 	}
 	f := &rules.Found{Rule: s.set.Rules[rule], Record: rec.Keep(), Captures: captures, Proxy: proxyOf(rec)}
@@ -236,6 +248,7 @@ func (s *scan) take(y yield) {
 			delete(s.recent, p)
 		}
 	}
+	s.outside += y.outside
 	for _, off := range y.offered {
 		if !s.again(place{-1, off}, b, y.end) {
 			s.records[b.Input]++

@@ -1,6 +1,8 @@
 package reports
 
 import (
+	"encoding/json"
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -23,10 +25,17 @@ var heads = []*regexp.Regexp{
 	regexp.MustCompile(`^.{0,100}?\[[0-9-]{10}T[0-9:.]+Z\] `),
 }
 
-// gist is the part of an evidence line worth reading on a terminal, safe and on one line: the message without the wrapper, time and
-// logger before it. A line in no known format, or one that only is a head, is given whole.
+// gist is the part of an evidence line worth reading on a terminal, safe and on one line: the record's message, or, where the report
+// has none, what is left of the raw line without the wrapper, time and logger before it. A line in no known format, or one that only
+// is a head, is given whole.
 func gist(e analyze.Evidence) string {
+	if m := opening(e.Message); m != "" {
+		return escape.Line(m)
+	}
 	text := e.Text
+	if r := request(text); r != "" {
+		return escape.Line(r)
+	}
 	for _, h := range heads {
 		if at := h.FindStringIndex(text); at != nil && strings.TrimSpace(text[at[1]:]) != "" {
 			text = text[at[1]:]
@@ -35,6 +44,41 @@ func gist(e analyze.Evidence) string {
 	}
 	text = thread.ReplaceAllString(text, "")
 	return strings.TrimSpace(escape.Line(text))
+}
+
+// request is an access log entry in JSON in the order of the text format: what was asked, then the answer and its reason. Istio writes
+// its fields by the alphabet, which puts the status into the middle of a line of 800 columns.
+func request(text string) string {
+	at := strings.IndexByte(text, '{')
+	if at < 0 || !strings.Contains(text, `"response_code"`) {
+		return ""
+	}
+	var f map[string]any
+	if json.NewDecoder(strings.NewReader(text[at:])).Decode(&f) != nil || f["response_code"] == nil {
+		return ""
+	}
+	var parts []string
+	for _, name := range []string{"method", "path", "response_code", "response_flags", "response_code_details"} {
+		if v := f[name]; v != nil && v != "" {
+			parts = append(parts, fmt.Sprint(v))
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// opening is the first line of a message, with the lines after it as long as one ends in a colon: since Rust 1.73 `panicked at
+// src/lib.rs:35:94:` has the panic's own words on the next line. A backtrace is not part of it.
+func opening(message string) string {
+	var parts []string
+	for line := range strings.SplitSeq(message, "\n") {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		if parts = append(parts, line); !strings.HasSuffix(line, ":") || len(parts) == 4 {
+			break
+		}
+	}
+	return strings.Join(parts, " ")
 }
 
 // thread is the end of a line in Istio's format.

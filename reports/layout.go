@@ -48,6 +48,16 @@ func cutFront(s string, n int) string {
 	return "…"
 }
 
+// cutMiddle shortens s to n columns and keeps both ends: `cannot fetch …: … GET …: UNAUTHORIZED` has what happened at one and why at
+// the other.
+func cutMiddle(s string, n int) string {
+	if width(s) <= n {
+		return s
+	}
+	front := strings.TrimRight(strings.TrimSuffix(cutWord(s, n/2), "…"), " ") + " "
+	return front + cutFront(s, n-width(front))
+}
+
 // head is the longest beginning of s that fits into n columns.
 func head(s string, n int) string {
 	for i, r := range s {
@@ -90,9 +100,35 @@ func wrapTo(s string, n, limit int) []string {
 	lines := wrap(s, n)
 	if len(lines) > limit {
 		rest := strings.Join(lines[limit-1:], " ")
-		lines = append(lines[:limit-1], cut(rest, n))
+		lines = append(lines[:limit-1], cutWord(rest, n))
 	}
 	return lines
+}
+
+// cutWord is [cut] after a whole word, unless that would lose a quarter of the line.
+func cutWord(s string, n int) string {
+	short := cut(s, n)
+	if at := strings.LastIndexByte(short, ' '); short != s && at > n*3/4 {
+		return strings.TrimRight(short[:at], " ,;:") + " …"
+	}
+	return short
+}
+
+// sentences is [wrap] with as many whole sentences as fit into limit lines: half of one costs a line and says nothing. What is left
+// out after them is not marked.
+func sentences(s string, n, limit int) []string {
+	var best []string
+	for at := range s {
+		if at < len(s)-1 && !strings.HasPrefix(s[at:], ". ") {
+			continue
+		}
+		lines := wrap(s[:at+1], n)
+		if len(lines) > limit {
+			break
+		}
+		best = lines
+	}
+	return best
 }
 
 // indent puts n spaces before every line that is not empty.

@@ -22,6 +22,8 @@ const (
 	maxEvidenceRaw = 2000 // bytes of one line
 	maxMessage     = 500  // characters of a message in a table
 	maxTimeline    = 16
+	maxSpread      = 30 // pods in the table of the spread
+	maxMore        = 24 // lines of a record after its first one
 )
 
 // document collects Markdown. Its parts are separated by one blank line.
@@ -66,7 +68,7 @@ func writeMarkdown(w io.Writer, r *analyze.Report, _ Options) error {
 	failures, remarks := split(r)
 	switch len(failures) {
 	case 0:
-		d.heading(1, "Post-mortem: no failure found")
+		d.heading(1, "Post-mortem: "+cond(blind(r) == "", "no failure found", "nothing can be said"))
 		d.add(verdict(r))
 	case 1:
 		d.heading(1, "Post-mortem: "+inline(failures[0].Title))
@@ -99,18 +101,20 @@ func (d *document) overview(failures []*analyze.Incident) {
 // incident writes all of one incident, its sections as headings of the given level.
 func (d *document) incident(in *analyze.Incident, level int) {
 	d.add(lead(in))
+	d.add(first(in.Runbook.Steps))
 	d.subject(in)
 	d.heading(level, "Timeline")
 	d.timeline(in)
+	d.spread(in, level)
 	d.heading(level, "Evidence")
 	d.evidence(in, "cause", "context")
 	d.add(kept(in))
 	d.stack(in.Stack, level)
+	d.consequences(in, level)
 	d.reasons(in, level)
 	d.unknowns(in, level)
 	d.heading(level, "What to do")
 	d.runbook(&in.Runbook, level+1)
-	d.consequences(in, level)
 }
 
 // lead is the incident in a sentence.
@@ -120,8 +124,27 @@ func lead(in *analyze.Incident) string {
 	if len(in.Contributing) > 0 {
 		s += " Contributing: " + codes(in.Contributing, 10) + "."
 	}
-	if i := impact(in); i != "" {
+	if i := impact(in, nil); i != "" {
 		s += " Impact: " + i + "."
+	}
+	return s
+}
+
+// first is what to do now, for those who read no further.
+func first(steps []analyze.Step) string {
+	do, _ := working(steps)
+	shown, more := upTo(do, 3)
+	if len(shown) == 0 {
+		return ""
+	}
+	s := "Do first:"
+	for i, step := range shown {
+		s += fmt.Sprintf(" (%d) %s.", i+1, strings.TrimRight(inline(step.Title), "."))
+	}
+	if more > 0 {
+		s += fmt.Sprintf(" Details and %s under **What to do**.", count(more, "more step"))
+	} else {
+		s += " Details under **What to do**."
 	}
 	return s
 }
@@ -170,7 +193,11 @@ func (d *document) subject(in *analyze.Incident) {
 	row("runs on", escape.Markdown(runtimeNames(s)))
 	one("cluster", s.Cluster)
 	many("namespaces", s.Namespaces, maxNames)
-	many("pods", s.Pods, maxNames)
+	pods := maxNames
+	if len(in.Spread) > 1 && len(in.Spread) <= maxSpread {
+		pods = 3 // all of them are listed there
+	}
+	many("pods", inOrder(in), pods)
 	many("nodes", s.Nodes, maxNames)
 	many("workers", s.Workers, 4)
 	one("incident", in.ID)
@@ -187,18 +214,54 @@ func shorten(s string, n int) string {
 
 // timeline tells when it was seen and puts the evidence in order of time, so that one can read how it went on.
 func (d *document) timeline(in *analyze.Incident) {
-	d.add("- first seen: " + orUnknown(moment(in.FirstSeen)) + "\n- last seen: " + orUnknown(moment(in.LastSeen)) + "\n- " + spread(in))
+	d.add("- first seen: " + orUnknown(moment(in.FirstSeen)) + "\n- last seen: " + orUnknown(moment(in.LastSeen)) + "\n- " + seen(in))
 	timed := slices.DeleteFunc(slices.Clone(in.Evidence), func(e analyze.Evidence) bool { return e.Time == nil })
 	slices.SortStableFunc(timed, byTime)
+	timed = onceEach(timed)
 	shown, more := upTo(timed, maxTimeline)
 	var rows [][]string
 	for _, e := range shown {
 		rows = append(rows, []string{clock(e.Time), since(in.FirstSeen, e.Time), escape.Markdown(e.Role),
-			escape.CellCode(cutFront(escape.Line(position(e)), 60)), escape.CellCode(cut(gist(e), 120))})
+			escape.CellCode(cutFront(escape.Line(position(e)), 60)), escape.CellCode(short(e, 160))})
 	}
 	d.table([]string{"time (UTC)", "after", "role", "where", "line"}, rows)
 	if more > 0 {
 		d.add(fmt.Sprintf("… and %s in the JSON report.", count(more, "more line")))
+	}
+}
+
+// short is the gist of a line in n columns. A message has its reason at the end, an access log entry says what counts at its beginning.
+func short(e analyze.Evidence, n int) string {
+	if e.Message == "" {
+		return cut(gist(e), n)
+	}
+	return cutMiddle(gist(e), n)
+}
+
+// spread is the way of the failure from pod to pod.
+func (d *document) spread(in *analyze.Incident, level int) {
+	if len(in.Spread) < 2 {
+		return
+	}
+	d.heading(level, "Spread")
+	if pods := reached(in); pods != "" {
+		d.add("First in " + escape.Code(in.Spread[0].Pod) + ", " + pods + ".")
+	}
+	shown, more := upTo(in.Spread, maxSpread)
+	var rows [][]string
+	for i, s := range shown {
+		at, after, n := "unknown", "", ""
+		if s.FirstSeen != nil {
+			at, after = clock(s.FirstSeen), since(in.Spread[0].FirstSeen, s.FirstSeen)
+		}
+		if n = grouped(s.Count); s.Count == 0 {
+			at, n = "", "only what follows from it"
+		}
+		rows = append(rows, []string{strconv.Itoa(i + 1), escape.CellCode(s.Pod), at, after, n})
+	}
+	d.table([]string{"#", "pod", "first seen (UTC)", "after the first", "times"}, rows)
+	if more += max(0, len(in.Subject.Pods)-len(in.Spread)); more > 0 {
+		d.add("… and " + grouped(int64(more)) + " more.")
 	}
 }
 
@@ -223,8 +286,8 @@ func since(first, t *analyze.Time) string {
 	return "+" + duration(t.Sub(first.Time))
 }
 
-// spread says how often and how far.
-func spread(in *analyze.Incident) string {
+// seen says how often and how far.
+func seen(in *analyze.Incident) string {
 	s := "seen " + times(in.Count)
 	if n := len(in.Subject.Pods); n > 0 {
 		s += " in " + count(n, "pod")
@@ -235,7 +298,7 @@ func spread(in *analyze.Incident) string {
 	if d := lasted(in.FirstSeen, in.LastSeen); d != "" && in.Count > 1 {
 		s += " within " + d
 	}
-	if e := earliest(ofRole(in, "cause")); e != nil && len(in.Subject.Pods) > 1 {
+	if e := earliest(ofRole(in, "cause")); e != nil && len(inOrder(in)) > 1 {
 		s += ", first in " + escape.Code(position(*e))
 	}
 	return s
@@ -244,10 +307,9 @@ func spread(in *analyze.Incident) string {
 // evidence writes the lines of the given roles, each in a fence of its own under its source.
 func (d *document) evidence(in *analyze.Incident, roles ...string) {
 	for _, role := range roles {
-		list := ofRole(in, role)
-		shown, more := upTo(byRule(list), maxEvidence)
+		shown, more := upTo(onceEach(byRule(ofRole(in, role))), maxEvidence)
 		for _, e := range shown {
-			d.add(evidenceHead(e) + "\n\n" + escape.Fence("text", raw(e)))
+			d.add(evidenceHead(e, alsoBy(in, e)) + "\n\n" + escape.Fence("text", raw(e)))
 		}
 		if more > 0 {
 			d.add(fmt.Sprintf("… and %s as %s in the JSON report.", count(more, "more line", "more lines"), role))
@@ -263,18 +325,23 @@ func kept(in *analyze.Incident) string {
 	return fmt.Sprintf("In all %s speak of it; the report keeps the first and the last of each rule and role.", count(in.EvidenceAll, "line"))
 }
 
-func evidenceHead(e analyze.Evidence) string {
+func evidenceHead(e analyze.Evidence, rules []string) string {
 	s := escape.Code(position(e))
 	if e.Lines > 1 {
-		s += fmt.Sprintf(" (first of %d lines)", e.Lines)
+		s += fmt.Sprintf(" (%d lines)", e.Lines)
 	}
 	if e.Time != nil {
 		s += ", " + moment(e.Time)
 	}
-	return s + ", rule " + escape.Code(e.Rule) + " (" + escape.Markdown(e.Role) + "):"
+	by := ", rule "
+	if len(rules) > 1 {
+		by = ", rules "
+	}
+	return s + by + codes(rules, 10) + " (" + escape.Markdown(e.Role) + "):"
 }
 
-// raw is the evidence line as logged; a very long one is cut, and says so.
+// raw is the evidence line as logged; a very long one is cut, and says so. The lines of the record after it follow without their
+// wrappers.
 func raw(e analyze.Evidence) string {
 	s := e.Text
 	switch {
@@ -283,6 +350,23 @@ func raw(e analyze.Evidence) string {
 		return kept + fmt.Sprintf("\n… cut here, %s more", size(int64(len(s)-len(kept))))
 	case e.Truncated:
 		return s + "\n… cut here when it was read"
+	}
+	return s + continuation(e)
+}
+
+// continuation is what a record of several lines says after its first one, each line behind a newline.
+func continuation(e analyze.Evidence) string {
+	if e.Lines < 2 || !strings.Contains(e.Message, "\n") {
+		return "" // with one physical line its text has it all, escaped as it was logged
+	}
+	lines := strings.Split(strings.TrimRight(e.Message, "\n"), "\n")[1:]
+	shown, more := upTo(lines, maxMore)
+	s := ""
+	for _, l := range shown {
+		s += "\n" + shorten(l, maxMessage)
+	}
+	if more > 0 {
+		s += fmt.Sprintf("\n… and %s", count(more, "more line"))
 	}
 	return s
 }
@@ -420,7 +504,7 @@ func (d *document) remarks(list []*analyze.Incident) {
 	d.add("Nothing failed here, but it is good to know.")
 	for _, in := range list {
 		d.heading(3, inline(in.Title))
-		d.add(fmt.Sprintf("%s, %s. %s", escape.Code(in.RootCause), spread(in), escape.Prose(in.Runbook.Summary)))
+		d.add(fmt.Sprintf("%s, %s. %s", escape.Code(in.RootCause), seen(in), escape.Prose(in.Runbook.Summary)))
 		d.evidence(in, "cause", "context")
 	}
 }

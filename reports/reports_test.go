@@ -338,11 +338,25 @@ func TestNothingLookedAt(t *testing.T) {
 		{},
 		{Inputs: []analyze.Input{{Path: "a.log", Error: "permission denied"}}, InputsTotal: 1},
 		{Inputs: []analyze.Input{{Path: "a.log"}}, InputsTotal: 1},
+		{Inputs: []analyze.Input{{Path: "a.bin", Bytes: 3000}}, InputsTotal: 1, Stats: analyze.Stats{Bytes: 3000}},
 	} {
 		for _, format := range []string{"table", "markdown"} {
 			out := written(t, format, r, Options{})
-			if !strings.Contains(out, "Nothing can be said") || strings.Contains(out, "No failure found") {
+			if !strings.Contains(out, "Nothing can be said") || strings.Contains(strings.ToLower(out), "no failure found") {
 				t.Errorf("%s of a report over nothing: %s", format, out)
+			}
+		}
+	}
+}
+
+// What was read in part was looked at, and it is told that the rest was not.
+func TestReadInPart(t *testing.T) {
+	r := &analyze.Report{Inputs: []analyze.Input{{Path: "a.log.gz", Bytes: 100, Lines: 3, Error: "unexpected end of data"}}, InputsTotal: 1, Stats: analyze.Stats{Bytes: 100, Lines: 3}}
+	for _, format := range []string{"table", "markdown"} {
+		out := written(t, format, r, Options{})
+		for _, want := range []string{"No failure found", "Not everything could be read", "read in part, unexpected end of data"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s does not say %q: %s", format, want, out)
 			}
 		}
 	}

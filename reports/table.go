@@ -17,6 +17,7 @@ const screen = 38
 // detail says how much of an incident is shown. The zero detail shows the least.
 type detail struct {
 	facts, evidence, frames int    // more lines of a fact, more entries; without frames the innermost own one is a fact
+	message, warning        int    // more lines of a message of the evidence, of what is said against a published fix
 	text                    [3]int // lines of the text of each of the first three steps
 	snippet                 [3]int // a snippet of more lines is only mentioned: half a snippet is worse than none
 	effects, unknowns, what int    // entries, more entries, more lines of each
@@ -28,14 +29,17 @@ type detail struct {
 var wishes = []func(*detail){
 	func(d *detail) { d.snippet = [3]int{1, 1, 1} },
 	func(d *detail) { d.snippet[0] = 12 },
+	func(d *detail) { d.message = 2 },
 	func(d *detail) { d.evidence = 1 },
-	func(d *detail) { d.text[0] = 1 },
+	func(d *detail) { d.text[0] = 2 },
 	func(d *detail) { d.facts = 1 },
 	func(d *detail) { d.against = true },
 	func(d *detail) { d.what = 1 },
 	func(d *detail) { d.snippet[1] = 10 },
 	func(d *detail) { d.snippet[2] = 10 },
-	func(d *detail) { d.text = [3]int{2, 1, 1} },
+	func(d *detail) { d.text = [3]int{3, 1, 1} },
+	func(d *detail) { d.text = [3]int{3, 2, 2} },
+	func(d *detail) { d.warning = 2 },
 	func(d *detail) { d.text = [3]int{3, 3, 3} },
 	func(d *detail) { d.facts = 2 },
 	func(d *detail) { d.effects = 1 },
@@ -45,7 +49,7 @@ var wishes = []func(*detail){
 	func(d *detail) { d.effects = 2 },
 	func(d *detail) { d.evidence = 2 },
 	func(d *detail) { d.unknowns, d.what = 2, 2 },
-	func(d *detail) { d.text, d.facts = [3]int{6, 6, 6}, 4 },
+	func(d *detail) { d.text, d.facts, d.message = [3]int{6, 6, 6}, 4, 5 },
 }
 
 // terminal lays text out for one reader's terminal. All its methods return lines without a newline.
@@ -91,7 +95,7 @@ func sections(parts ...[]string) []string {
 func (t terminal) summary(failures []*analyze.Incident) []string {
 	shown, more := upTo(failures, 20)
 	header := []string{"#", "severity", "sure", "cause", "who", "first seen (UTC)"}
-	room := t.columns - 42 // what the cause and the plugin have for themselves
+	room := t.columns - 45 // what the cause and the plugin have for themselves
 	if t.columns < 70 {
 		header, room = header[:5], t.columns-24
 	}
@@ -100,7 +104,7 @@ func (t terminal) summary(failures []*analyze.Incident) []string {
 		who := cmp.Or(in.Subject.Plugin, some(in.Subject.Pods, 1))
 		rows = append(rows, []string{
 			fmt.Sprint(i + 1), t.severity(in.Severity), percent(in.Confidence), cut(escape.Line(in.RootCause), room*6/10),
-			cut(escape.Line(who), room*4/10), minute(in.FirstSeen),
+			cut(escape.Line(who), room*4/10), second(in.FirstSeen),
 		}[:len(header)])
 	}
 	lines := append([]string{count(len(failures), "incident") + ", most severe first", ""}, table(header, rows)...)
@@ -162,12 +166,15 @@ func (t terminal) heading(in *analyze.Incident) []string {
 
 // facts are when, who and what was said, as label and value.
 func (t terminal) facts(in *analyze.Incident, d detail) []string {
+	known := slices.DeleteFunc(facts(in, d), func(f fact) bool { return f.value == "" })
+	margin := 4 // two columns before the label, two after it
+	for _, f := range known {
+		margin = max(margin, len(f.label)+4)
+	}
 	var rows [][]string
-	for _, f := range facts(in, d) {
-		if f.value != "" {
-			value := wrapTo(escape.Line(f.value), t.columns-12, d.facts+1)
-			rows = append(rows, []string{f.label, strings.Join(value, "\n")})
-		}
+	for _, f := range known {
+		value := wrapTo(escape.Line(f.value), t.columns-margin, d.facts+1)
+		rows = append(rows, []string{f.label, strings.Join(value, "\n")})
 	}
 	return table(nil, rows)
 }
@@ -179,15 +186,16 @@ func facts(in *analyze.Incident, d detail) []fact {
 	s := in.Subject
 	return []fact{
 		{"When", when(in)},
+		{"Spread", spreading(in)},
 		{"Began in", beganIn(in)},
 		{"Plugin", plugin(s)},
-		{"Where", place(s)},
-		{"Runs on", runtimeNames(s)},
+		{"Where", place(in)},
+		{"Runs on", versions(s)},
 		{"Said", said(s)},
 		{"Frame", ownFrame(in, d)},
 		{"Import", s.Import},
 		{"Means", strings.Join(in.Explained, " ")},
-		{"Impact", impact(in)},
+		{"Impact", impact(in, in.FirstSeen)},
 		{"Or else", alternative(in)},
 	}
 }
@@ -205,9 +213,47 @@ func when(in *analyze.Incident) string {
 	return s
 }
 
-// beganIn names the record that started it, when several pods are hit and it matters where to look.
+// spreading says in which pod it began and how fast it reached the others.
+func spreading(in *analyze.Incident) string {
+	pods := reached(in)
+	if pods == "" {
+		return ""
+	}
+	first := in.Spread[0]
+	return "first " + first.Pod + " " + clock(toSecond(first.FirstSeen)) + " … " + pods
+}
+
+// reached is "20 pods within 28 s", or "18 of 20 pods …" when the others saw only what followed or logged no time. It is empty when
+// there is no such order.
+func reached(in *analyze.Incident) string {
+	pods, last := timed(in.Spread)
+	if pods == 0 || len(in.Spread) < 2 {
+		return ""
+	}
+	all := max(len(in.Spread), len(in.Subject.Pods))
+	s := count(all, "pod")
+	if pods < all {
+		s = grouped(int64(pods)) + " of " + s
+	}
+	if d := lasted(in.Spread[0].FirstSeen, last); d != "" {
+		return s + " within " + d
+	}
+	return s + " at once"
+}
+
+// timed is how many pods of a spread have a time of the failure, and the time of the last of them.
+func timed(list []analyze.Spread) (n int, last *analyze.Time) {
+	for _, s := range list {
+		if s.FirstSeen != nil {
+			n, last = n+1, s.FirstSeen
+		}
+	}
+	return n, last
+}
+
+// beganIn names the record that started it, when several pods are hit, it matters where to look, and no spread tells.
 func beganIn(in *analyze.Incident) string {
-	if len(in.Subject.Pods) < 2 {
+	if len(in.Subject.Pods) < 2 || reached(in) != "" {
 		return ""
 	}
 	first := earliest(ofRole(in, "cause"))
@@ -238,7 +284,7 @@ func plugin(s analyze.Subject) string {
 	}
 	name := s.Plugin
 	if s.Callback != "" {
-		name = strings.TrimSpace(name + " in " + s.Callback)
+		name = cmp.Or(name, "not named,") + " in " + s.Callback
 	}
 	switch known := strings.Join(ids, ", "); {
 	case name == "":
@@ -249,8 +295,9 @@ func plugin(s analyze.Subject) string {
 	return name
 }
 
-// place is the pods and workers that were hit: how many first, because the names may be cut.
-func place(s analyze.Subject) string {
+// place is the pods and workers that were hit: how many first, because the names may be cut. Those that were hit first are named.
+func place(in *analyze.Incident) string {
+	s := in.Subject
 	var parts []string
 	if len(s.Pods) > 1 {
 		parts = append(parts, count(len(s.Pods), "pod"))
@@ -260,17 +307,43 @@ func place(s analyze.Subject) string {
 	} else if len(s.Workers) == 1 {
 		parts = append(parts, "worker "+s.Workers[0])
 	}
-	if len(s.Namespaces) > 0 {
-		parts = append(parts, "namespace "+some(s.Namespaces, 3))
+	switch len(s.Namespaces) {
+	case 0:
+	case 1:
+		parts = append(parts, "namespace "+s.Namespaces[0])
+	default:
+		parts = append(parts, "namespaces "+some(s.Namespaces, 3))
 	}
-	if known := strings.Join(parts, ", "); len(s.Pods) == 0 {
-		return known
+	if known := strings.Join(parts, ", "); len(s.Pods) == 0 || reached(in) != "" {
+		return known // the first pod is named beside
 	} else if len(s.Pods) > 1 {
-		return known + ": " + some(s.Pods, 3)
+		return known + ": " + some(inOrder(in), 3)
 	} else if known != "" {
 		return s.Pods[0] + " (" + known + ")"
 	}
 	return s.Pods[0]
+}
+
+// inOrder are the pods in the order in which the failure reached them, as far as that is known.
+func inOrder(in *analyze.Incident) []string {
+	var pods []string
+	for _, s := range in.Spread {
+		pods = append(pods, s.Pod)
+	}
+	for _, p := range in.Subject.Pods {
+		if !slices.Contains(pods, p) {
+			pods = append(pods, p)
+		}
+	}
+	return pods
+}
+
+// versions is [runtimeNames], unless no more than the engine is known: that changes nothing for who has to act.
+func versions(s analyze.Subject) string {
+	if s.EnvoyVersion+s.IstioVersion == "" {
+		return ""
+	}
+	return runtimeNames(s)
 }
 
 // said is where the guest or the engine spoke, and what. Silence is a fact too when something trapped.
@@ -285,11 +358,17 @@ func said(s analyze.Subject) string {
 	return strings.TrimSuffix(s.Location+": "+message, ": ")
 }
 
-// ownFrame is the innermost frame of the plugin's own code, when the stack is not shown apart. Its place is left out where it was said.
+// ownFrame is the innermost frame of the plugin's own code, when the stack is not shown apart, or what comes nearest to it. Its place
+// is left out where it was said.
 func ownFrame(in *analyze.Incident, d detail) string {
-	own := userFrames(in.Stack)
-	if d.frames > 0 || len(own) == 0 {
+	own, near := userFrames(in.Stack), nearest(in.Stack)
+	switch {
+	case d.frames > 0 && (len(own) > 1 || len(own) == 0 && len(near) > 1):
 		return ""
+	case len(own) == 0 && (len(near) == 0 || in.Subject.Message != ""):
+		return ""
+	case len(own) == 0:
+		return functionOf(near[len(near)-1]) + "; none of the plugin's own is known"
 	}
 	if at := where(own[0]); at != "" && at != in.Subject.Location {
 		return at + " " + functionOf(own[0])
@@ -297,33 +376,38 @@ func ownFrame(in *analyze.Incident, d detail) string {
 	return functionOf(own[0])
 }
 
-func impact(in *analyze.Incident) string {
+// impact is what it did to requests. The day is left out when it is that of the time beside which it stands.
+func impact(in *analyze.Incident, beside *analyze.Time) string {
 	i := in.Impact
 	if i.RequestsFailed == 0 {
 		return ""
 	}
-	s := count(i.RequestsFailed, "failed request") + " seen"
-	if i.Pods > 1 {
-		s += " in " + count(i.Pods, "pod")
-	}
+	s := count(i.RequestsFailed, "failed request") + " seen" // in how many of the pods is not known: some only logged the failure
 	if during := span(i.From, i.To); during != "" {
+		if beside != nil && i.From != nil && day(beside) == day(i.From) {
+			during = strings.TrimPrefix(during, day(i.From)+" ")
+		}
 		s += ", " + during
 	}
 	return s
 }
 
-// alternative is the next best diagnosis, named when this one is not nearly certain.
+// alternative is the next best diagnosis, named when this one is not nearly certain. What is known to follow from this one is none.
 func alternative(in *analyze.Incident) string {
-	if in.Confidence >= 0.85 || len(in.Alternatives) == 0 {
+	if in.Confidence >= 0.85 {
 		return ""
 	}
-	a := in.Alternatives[0]
-	return fmt.Sprintf("%s (%s): %s", a.RootCause, percent(a.Confidence), a.WhyNot)
+	for _, a := range in.Alternatives {
+		if !slices.Contains(in.Contributing, a.RootCause) {
+			return fmt.Sprintf("%s (%s): %s", a.RootCause, percent(a.Confidence), a.WhyNot)
+		}
+	}
+	return ""
 }
 
 // evidence shows the first lines of the cause, one of each rule before a second of any, and the first line that speaks against it.
 func (t terminal) evidence(in *analyze.Incident, d detail) []string {
-	shown, _ := upTo(byRule(ofRole(in, "cause")), d.evidence+1)
+	shown, _ := upTo(byText(onceEach(byRule(ofRole(in, "cause")))), d.evidence+1)
 	if against, _ := upTo(ofRole(in, "against"), 1); len(against) > 0 && d.against {
 		shown = append(slices.Clone(shown), against...)
 	}
@@ -332,32 +416,56 @@ func (t terminal) evidence(in *analyze.Incident, d detail) []string {
 	}
 	total := max(in.EvidenceAll, int64(len(in.Evidence)))
 	lines := []string{t.title("Evidence (%d of %s)", len(shown), count(total, "line"))}
+	told := map[string]bool{}
 	for _, e := range shown {
-		lines = append(lines, t.source(e), "    "+cut(gist(e), t.columns-4))
+		text := gist(e)
+		if told[text] {
+			lines = append(lines, t.source(e, "the same"))
+			continue
+		}
+		told[text] = true
+		shown := []string{cut(text, t.columns-4)} // an access log entry says what it has to say at its beginning
+		if e.Message != "" {
+			shown = wrapTo(cutMiddle(text, (t.columns-4)*(d.message+1)-t.columns/4), t.columns-4, d.message+1)
+		}
+		lines = append(append(lines, t.source(e, "")), indent(shown, 4)...)
 	}
 	return lines
 }
 
+// byText puts the first evidence with a text before repetitions of it.
+func byText(list []analyze.Evidence) []analyze.Evidence {
+	return firstOfEach(list, gist)
+}
+
 // byRule puts the first evidence of every rule before the others.
 func byRule(list []analyze.Evidence) []analyze.Evidence {
+	return firstOfEach(list, func(e analyze.Evidence) string { return e.Rule })
+}
+
+func firstOfEach(list []analyze.Evidence, key func(analyze.Evidence) string) []analyze.Evidence {
 	var first, rest []analyze.Evidence
 	seen := map[string]bool{}
 	for _, e := range list {
-		if seen[e.Rule] {
+		k := key(e)
+		if seen[k] {
 			rest = append(rest, e)
 		} else {
 			first = append(first, e)
 		}
-		seen[e.Rule] = true
+		seen[k] = true
 	}
 	return append(first, rest...)
 }
 
-// source is the place and time of an evidence line. The end of a long path is kept: an editor can still find it.
-func (t terminal) source(e analyze.Evidence) string {
+// source is the place and time of an evidence line, and a remark on it. The end of a long path is kept: an editor can still find it.
+func (t terminal) source(e analyze.Evidence, remark string) string {
 	after := ""
 	if e.Time != nil {
 		after = "  " + clock(e.Time)
+	}
+	if remark != "" {
+		after += "  " + remark
 	}
 	if e.Role == "against" {
 		after += "  speaks against it"
@@ -365,16 +473,26 @@ func (t terminal) source(e analyze.Evidence) string {
 	return "  " + cutFront(escape.Line(position(e)), t.columns-2-width(after)) + after
 }
 
-// stack shows the plugin's own frames, or the innermost ones when none is its own.
-func (t terminal) stack(stack []analyze.Frame, d detail) []string {
-	if len(stack) == 0 || d.frames == 0 && len(userFrames(stack)) > 0 {
-		return nil
+// nearest are the frames that say most when none is the plugin's own: what it called last. A Rust panic fills the ten frames that V8 keeps
+// with the way down from there (`abort`, `rust_panic`, …), so the outermost tell; other languages go down in a step or two.
+func nearest(stack []analyze.Frame) []analyze.Frame {
+	named := slices.DeleteFunc(slices.Clone(stack), func(f analyze.Frame) bool { return f.Function == "" || strings.HasPrefix(f.Function, "proxy_on_") })
+	if !slices.ContainsFunc(named, func(f analyze.Frame) bool { return strings.Contains(f.Function, "::") }) {
+		named, _ = upTo(named, 1)
 	}
+	return named[max(0, len(named)-3):]
+}
+
+// stack shows the plugin's own frames, or the nearest ones when none is its own.
+func (t terminal) stack(stack []analyze.Frame, d detail) []string {
 	frames, title := userFrames(stack), "Stack, the plugin's own code"
 	if len(frames) == 0 {
-		frames, title = stack, "Stack, none of it the plugin's own code"
+		frames, title = nearest(stack), "Stack, none of it the plugin's own code"
 	}
-	shown, _ := upTo(frames, max(d.frames, 2))
+	if len(frames) < 2 || d.frames == 0 { // a single one is a fact
+		return nil
+	}
+	shown, _ := upTo(frames, d.frames)
 	var rows [][]string
 	for _, f := range shown {
 		at := cutFront(escape.Line(where(f)), t.columns/3)
@@ -426,8 +544,9 @@ func (t terminal) firstSteps(rb analyze.Runbook, d detail) []string {
 		lines = append(lines, indent(wrapTo("Fixed when: "+escape.Line(rb.Verify), t.columns-2, 2), 2)...)
 	}
 	if len(dont) > 0 {
-		warning := fmt.Sprintf("Not this, though documented: %s. %s", escape.Line(dont[0].Title), escape.Line(dont[0].Caveat))
-		lines = append(lines, indent(wrapTo(warning, t.columns-2, 2), 2)...)
+		title := strings.TrimPrefix(dont[0].Title, "Documented fix: ")
+		warning := fmt.Sprintf("Not this, though documented: %s. %s", escape.Line(title), escape.Line(dont[0].Caveat))
+		lines = append(lines, indent(wrapTo(warning, t.columns-2, d.warning+2), 2)...)
 	}
 	return lines
 }
@@ -443,7 +562,7 @@ func (t terminal) step(n int, s analyze.Step, text, code int) []string {
 	title := s.Title + " [" + strings.Join(marks, "; ") + "]"
 	lines := numberedLines(n, wrapTo(escape.Line(title), t.columns-5, max(text, 3)))
 	if s.Text != "" && text > 0 {
-		lines = append(lines, indent(wrapTo(escape.Text(s.Text), t.columns-5, text), 5)...)
+		lines = append(lines, indent(sentences(escape.Text(s.Text), t.columns-5, text), 5)...)
 	}
 	return append(lines, indent(snippet, 8)...) // 8, so that tabs in it stand as they should
 }
@@ -466,7 +585,7 @@ func snippetOf(s analyze.Step) []string {
 
 // effects are the consequences, which must not be mistaken for the cause.
 func (t terminal) effects(in *analyze.Incident, d detail) []string {
-	shown, _ := upTo(byRule(ofRole(in, "consequence")), d.effects)
+	shown, _ := upTo(onceEach(byRule(ofRole(in, "consequence"))), d.effects)
 	if len(shown) == 0 {
 		return nil
 	}

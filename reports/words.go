@@ -113,32 +113,35 @@ func size(n int64) string {
 	return fmt.Sprintf("%.0f %s", v, units[u])
 }
 
-// Times are shown in UTC with the logged precision down to the millisecond.
-const (
-	dayLayout   = "2006-01-02"
-	clockLayout = "15:04:05.999"
-)
+const dayLayout = "2006-01-02"
 
+// clock is the time of day in UTC to the millisecond, or to the second when no more was logged: three digits or none, so that times
+// below each other can be compared.
 func clock(t *analyze.Time) string {
-	if t == nil {
+	switch {
+	case t == nil:
 		return ""
+	case t.Nanosecond() < int(time.Millisecond):
+		return t.UTC().Format("15:04:05")
 	}
-	return t.UTC().Format(clockLayout)
+	return t.UTC().Format("15:04:05.000")
 }
+
+func day(t *analyze.Time) string { return t.UTC().Format(dayLayout) }
 
 func moment(t *analyze.Time) string {
 	if t == nil {
 		return ""
 	}
-	return t.UTC().Format(dayLayout + " " + clockLayout + " UTC")
+	return day(t) + " " + clock(t) + " UTC"
 }
 
-// minute is a point in time for a list.
-func minute(t *analyze.Time) string {
+// second is a point in time for a list.
+func second(t *analyze.Time) string {
 	if t == nil {
 		return ""
 	}
-	return t.UTC().Format(dayLayout + " 15:04")
+	return t.UTC().Format(dayLayout + " 15:04:05")
 }
 
 // span is "2025-03-04 02:17:04.118 – 02:17:32.9 UTC": the day of the end only when it is another. Empty when no end is known.
@@ -153,12 +156,11 @@ func span(from, to *analyze.Time) string {
 	case from.Equal(to.Time):
 		return moment(from)
 	}
-	a, b := from.UTC(), to.UTC()
-	end := clockLayout
-	if a.Format(dayLayout) != b.Format(dayLayout) {
-		end = dayLayout + " " + clockLayout
+	end := clock(to)
+	if day(from) != day(to) {
+		end = day(to) + " " + end
 	}
-	return a.Format(dayLayout+" "+clockLayout) + " – " + b.Format(end) + " UTC"
+	return day(from) + " " + clock(from) + " – " + end + " UTC"
 }
 
 // lasted is how long it took from the first to the last sight, empty when there is no telling or it is nothing.
@@ -192,10 +194,10 @@ func some(list []string, n int) string {
 	return strings.Join(list[:n], ", ") + " and " + grouped(int64(len(list)-n)) + " more"
 }
 
-// runtimeNames is "V8, Envoy 1.37.0, Istio 1.29.1", as far as known.
+// runtimeNames is "Envoy 1.37.0, Istio 1.29.1, engine v8", as far as known.
 func runtimeNames(s analyze.Subject) string {
 	var names []string
-	for _, n := range []struct{ prefix, value string }{{"", s.Engine}, {"Envoy ", s.EnvoyVersion}, {"Istio ", s.IstioVersion}} {
+	for _, n := range []struct{ prefix, value string }{{"Envoy ", s.EnvoyVersion}, {"Istio ", s.IstioVersion}, {"engine ", s.Engine}} {
 		if n.value != "" {
 			names = append(names, n.prefix+n.value)
 		}
@@ -225,6 +227,33 @@ func position(e analyze.Evidence) string {
 		return source
 	}
 	return source + ":" + strconv.FormatInt(e.Line, 10)
+}
+
+// onceEach leaves out evidence of a record that another rule or role has shown already.
+func onceEach(list []analyze.Evidence) []analyze.Evidence {
+	type record struct {
+		source string
+		offset int64
+		line   int64
+	}
+	seen := map[record]bool{}
+	return slices.DeleteFunc(slices.Clone(list), func(e analyze.Evidence) bool {
+		r := record{e.Source, e.Offset, e.Line}
+		again := seen[r]
+		seen[r] = true
+		return again
+	})
+}
+
+// alsoBy names the rules that matched the same record for the same role, e's own first.
+func alsoBy(in *analyze.Incident, e analyze.Evidence) []string {
+	rules := []string{e.Rule}
+	for _, o := range in.Evidence {
+		if o.Source == e.Source && o.Offset == e.Offset && o.Line == e.Line && o.Role == e.Role && !slices.Contains(rules, o.Rule) {
+			rules = append(rules, o.Rule)
+		}
+	}
+	return rules
 }
 
 // ofRole returns the evidence with one of the roles, in the report's order.
@@ -291,8 +320,9 @@ func kinds(r *analyze.Report) string {
 	number := map[string]int{}
 	var order []string
 	for _, in := range r.Inputs {
-		if number[in.Kind]++; number[in.Kind] == 1 {
-			order = append(order, in.Kind)
+		kind := cmp.Or(in.Kind, "unknown")
+		if number[kind]++; number[kind] == 1 {
+			order = append(order, kind)
 		}
 	}
 	slices.SortStableFunc(order, func(a, b string) int { return number[b] - number[a] })
@@ -333,7 +363,7 @@ func doubts(r *analyze.Report) []doubt {
 	var list []doubt
 	for _, in := range r.Inputs {
 		if in.Error != "" {
-			list = append(list, doubt{in.Path, "not read, " + in.Error})
+			list = append(list, doubt{in.Path, cond(in.Lines > 0, "read in part", "not read") + ", " + in.Error})
 		}
 	}
 	for _, in := range r.Inputs {
@@ -347,20 +377,39 @@ func doubts(r *analyze.Report) []doubt {
 	return list
 }
 
-// unreadable says that no input could be read, so that finding nothing means nothing.
-func unreadable(r *analyze.Report) bool {
-	return !slices.ContainsFunc(r.Inputs, func(in analyze.Input) bool { return in.Error == "" })
+func cond(b bool, yes, no string) string {
+	if b {
+		return yes
+	}
+	return no
 }
 
-// verdict is the sentence about a report without failures. It does not call healthy what nobody could look at.
-func verdict(r *analyze.Report) string {
+// blind says why finding nothing means nothing; it is empty when something was looked at.
+func blind(r *analyze.Report) string {
+	read := func(in analyze.Input) bool { return in.Error == "" || in.Lines > 0 }
 	switch {
-	case unreadable(r):
-		return "Nothing can be said: none of the inputs could be read (" + count(inputsTotal(r), "input") + ")."
-	case r.Stats.Lines == 0 && r.Stats.Bytes == 0:
-		return "Nothing can be said: the input is empty (" + count(inputsTotal(r), "input") + ")."
+	case inputsTotal(r) == 0:
+		return "there was no input"
+	case !slices.ContainsFunc(r.Inputs, read):
+		return "none of the inputs could be read (" + count(inputsTotal(r), "input") + ")"
+	case r.Stats.Bytes == 0:
+		return "the input is empty (" + count(inputsTotal(r), "input") + ")"
+	case r.Stats.Lines == 0:
+		return "no line of text was found (" + amount(r) + ")"
 	}
-	return "No failure found in " + amount(r) + ", " + covered(r) + "."
+	return ""
+}
+
+// verdict is the sentence about a report without failures. It does not call healthy what nobody could look at, or not to its end.
+func verdict(r *analyze.Report) string {
+	if why := blind(r); why != "" {
+		return "Nothing can be said: " + why + "."
+	}
+	s := "No failure found in " + amount(r) + ", " + covered(r) + "."
+	if slices.ContainsFunc(r.Inputs, func(in analyze.Input) bool { return in.Error != "" }) {
+		s += " Not everything could be read."
+	}
+	return s
 }
 
 // overrides is what was in force besides the rules that come with the tool.

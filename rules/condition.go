@@ -12,7 +12,7 @@ import (
 //	field: word            equal
 //	field: [a, b]          equal to one of them
 //	field: /regexp/        matches
-//	field: ">= 500"        compares as a number, or as a version when it has two dots or starts with v
+//	field: ">= 500"        compares as a number, or as a version when it has a dot or starts with v: 1.9 is older than 1.33
 //	field: {not: …}        the opposite of any of these; an absent value satisfies it
 type Test struct {
 	words []string
@@ -30,7 +30,7 @@ type Number struct {
 	text    string
 }
 
-var compare = regexp.MustCompile(`^(<=|>=|<|>|=)\s*v?([0-9][0-9.]*)$`)
+var compare = regexp.MustCompile(`^(<=|>=|<|>|=)\s*(v?)([0-9]+(?:\.[0-9]+)*)$`)
 
 // parseNumber reads ">= 3" or ">= 1.33.0".
 func parseNumber(s string) (*Number, error) {
@@ -39,10 +39,21 @@ func parseNumber(s string) (*Number, error) {
 		return nil, fmt.Errorf("want a comparison such as \">= 3\", have %q", s)
 	}
 	n := &Number{Op: m[1], text: s}
-	if v := parseVersion(m[2]); v != nil && (strings.Count(m[2], ".") >= 1) {
-		n.version = v
+	if m[2] == "v" || strings.Contains(m[3], ".") {
+		n.version = parseVersion(m[3])
+		return n, nil
 	}
-	n.Value, _ = strconv.ParseFloat(m[2], 64)
+	v, err := strconv.ParseFloat(m[3], 64)
+	n.Value = v
+	return n, err
+}
+
+// parseCount reads a comparison with a whole number.
+func parseCount(s string) (*Number, error) {
+	n, err := parseNumber(s)
+	if err != nil || n.version != nil || n.Value > 1<<53 {
+		return nil, fmt.Errorf("want a comparison with a whole number such as \">= 3\", have %q", s)
+	}
 	return n, nil
 }
 

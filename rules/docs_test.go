@@ -388,3 +388,51 @@ func qualityTable(t *testing.T) string {
 	}
 	return out.String()
 }
+
+var (
+	commandOf  = regexp.MustCompile(`a\.(\w+)Command\(\)`)
+	exitStatus = regexp.MustCompile(`(?m)^\texit\w+ += (\d+)`)
+	inTable    = regexp.MustCompile("`wasmortem (\\w+)|`, `(\\w+)`")
+)
+
+// The README names the commands and exit statuses that the program has, and no command that it has not.
+func TestReadmeNamesEveryCommand(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("../cmd/wasmortem/run.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(readme)
+	_, text, _ = strings.Cut(text, "\n## Commands\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	commands := []string{"completion", "lint", "list", "show", "test"} // cobra's own, and those below rules
+	for _, m := range commandOf.FindAllStringSubmatch(string(source), -1) {
+		commands = append(commands, m[1])
+		if !strings.Contains(text, "`wasmortem "+m[1]) && !strings.Contains(text, ", `"+m[1]+"`") {
+			t.Errorf("README.md: the command %s is missing", m[1])
+		}
+	}
+	if len(commands) < 9 {
+		t.Fatalf("found the commands %v in run.go, want more", commands)
+	}
+	for _, line := range strings.Split(text, "\n") {
+		row, found := strings.CutPrefix(line, "| `wasmortem ")
+		if !found {
+			continue
+		}
+		cell, _, _ := strings.Cut("`wasmortem "+row, " |")
+		for _, m := range inTable.FindAllStringSubmatch(cell, -1) {
+			if name := m[1] + m[2]; !slices.Contains(commands, name) {
+				t.Errorf("README.md names the command %s, which run.go does not have", name)
+			}
+		}
+	}
+	for _, m := range exitStatus.FindAllStringSubmatch(string(source), -1) {
+		if !strings.Contains(text, "\n| "+m[1]+" | ") {
+			t.Errorf("README.md: the exit status %s is missing", m[1])
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"math"
 	"sort"
 	"time"
 )
@@ -67,10 +68,24 @@ func (s *Set) Facts(m *Matches) Facts {
 	}
 	for _, byName := range facts {
 		for _, list := range byName {
-			sort.SliceStable(list, func(i, j int) bool { return earlier(list[i].Found, list[j].Found) })
+			inTime(list)
 		}
 	}
 	return facts
+}
+
+// inTime sorts facts by the time of the records that state them.
+func inTime(list []Fact) {
+	found := make([]*Found, len(list))
+	for i := range list {
+		found[i] = list[i].Found
+	}
+	inOrder(found)
+	at := make(map[*Found]int, len(found))
+	for i, f := range found {
+		at[f] = i
+	}
+	sort.SliceStable(list, func(i, j int) bool { return at[list[i].Found] < at[list[j].Found] })
 }
 
 // Evaluate applies the conditions of all rules and returns what fired, in the order of rules and proxies.
@@ -92,6 +107,9 @@ type evaluation struct {
 	set     *Set
 	matches *Matches
 	facts   Facts
+
+	when *When             // whose sequence was looked at last
+	ways map[step][]*Found // what is known of it
 }
 
 // plain makes findings of the matches of a rule without conditions.
@@ -116,10 +134,11 @@ func (e *evaluation) situation(r *Rule) []*Finding {
 	var out []*Finding
 	for _, proxy := range e.matches.proxies(anchor.index) {
 		x := e.matches.of(anchor.index, proxy)
-		if !counted(r.When, x) {
-			continue
-		}
+		enough := counted(r.When, x)
 		for _, g := range x.groups {
+			if !enough(g.Key) {
+				continue
+			}
 			var fired []*Found
 			var support [][]*Found
 			for _, f := range g.Kept() {
@@ -138,7 +157,7 @@ func (e *evaluation) situation(r *Rule) []*Finding {
 	return out
 }
 
-// also adds what a rule wants shown beside it. Only the first and the last match are looked around: that is all a report shows.
+// also adds what a rule wants shown beside it. Only the first matches and the last are looked around: that is all a report shows.
 func (e *evaluation) also(r *Rule, fired []*Found, support [][]*Found) {
 	for i, f := range fired {
 		if i > 3 && i < len(fired)-1 {
@@ -151,20 +170,21 @@ func (e *evaluation) also(r *Rule, fired []*Found, support [][]*Found) {
 	}
 }
 
-// findings makes one finding for each distinct set of subject captures among the matches that fired: two panics at different places
-// are two findings.
+// findings makes one finding for each subject among the matches that fired: two panics at different places are two findings, also where
+// only what supports them tells the places.
 func (e *evaluation) findings(r *Rule, g *Group, fired []*Found, support [][]*Found) []*Finding {
-	var order []string
-	by := map[string]*Finding{}
+	fired, support = byTime(fired, support)
 	e.also(r, fired, support)
+	var out []*Finding
+	by := map[string]*Finding{}
 	for i, f := range fired {
 		caps := merge(f, support[i])
-		k := caps["plugin"] + "\x00" + caps["location"] + "\x00" + caps["import"] + "\x00" + caps["url"] + "\x00" + caps["guest"]
+		k := subject(caps, nil)
 		x := by[k]
 		if x == nil {
 			x = &Finding{Rule: r, Cause: e.set.causes[r.Cause], Proxy: g.Proxy, Thread: g.Thread, Captures: caps, Trap: trapOf(f, support[i])}
 			by[k] = x
-			order = append(order, k)
+			out = append(out, x)
 		}
 		x.Anchors = append(x.Anchors, f)
 		x.Count++
@@ -175,17 +195,41 @@ func (e *evaluation) findings(r *Rule, g *Group, fired []*Found, support [][]*Fo
 		}
 		x.see(f.Record.Time)
 	}
-	if len(order) == 1 && len(fired) == len(g.first)+len(g.last) {
-		x := by[order[0]] // all kept ones fired alike: so did those in between
-		x.Count = g.Count
-		x.see(g.From)
-		x.see(g.To)
-	}
-	out := make([]*Finding, len(order))
-	for i, k := range order {
-		out[i] = by[k]
+	if len(fired) == g.kept() { // all that were kept fired: so did those in between
+		share(out, g)
 	}
 	return out
+}
+
+// byTime sorts what fired, and its support with it: an export may list the newest first, and an access log is flushed late.
+func byTime(fired []*Found, support [][]*Found) ([]*Found, [][]*Found) {
+	of := make(map[*Found][]*Found, len(fired))
+	for i, f := range fired {
+		of[f] = support[i]
+	}
+	fired = append([]*Found(nil), fired...)
+	inOrder(fired)
+	support = make([][]*Found, len(fired))
+	for i, f := range fired {
+		support[i] = of[f]
+	}
+	return fired, support
+}
+
+// share counts the matches of a group that were not kept: among several findings as those that were kept.
+func share(out []*Finding, g *Group) {
+	kept, rest := int64(g.kept()), g.Count
+	for i, x := range out {
+		x.Count = g.Count * x.Count / kept
+		if i == len(out)-1 {
+			x.Count = rest
+		}
+		rest -= x.Count
+	}
+	if len(out) == 1 {
+		out[0].see(g.From)
+		out[0].see(g.To)
+	}
 }
 
 func has(list []*Found, f *Found) bool {
@@ -219,8 +263,8 @@ func merge(f *Found, support []*Found) map[string]string {
 		if t == nil {
 			return
 		}
-		for k, name := range map[string]string{"callback": "callback", "trap": "trap", "engine": "engine", "function": "user_function"} {
-			if v, ok := t.Field(name); ok && m[k] == "" {
+		for _, k := range []string{"callback", "trap", "engine", "function"} {
+			if v, ok := t.Field(trapField(k)); ok && m[k] == "" {
 				m[k] = v
 			}
 		}
@@ -249,44 +293,93 @@ func trapOf(f *Found, support []*Found) *TrapInfo {
 	return nil
 }
 
-// counted checks `count` and `within` on the anchors of one proxy.
-func counted(w *When, x *ruleMatches) bool {
+// counted checks `count` and its `within` on the anchors of one proxy, and tells for each value of the captures in `by` whether there
+// are enough.
+func counted(w *When, x *ruleMatches) (enough func(key string) bool) {
 	if w.Count == nil {
-		return true
+		return func(string) bool { return true }
 	}
-	var n int64
-	var times []time.Time
-	whole := true
+	tallies := map[string]*tally{}
 	for _, g := range x.groups {
-		passing := 0
-		kept := g.Kept()
-		for _, f := range kept {
-			if f.holds(w.Where) {
-				passing++
-				times = append(times, f.Record.Time)
-			}
+		t := tallies[g.Key]
+		if t == nil {
+			t = &tally{}
+			tallies[g.Key] = t
 		}
-		if passing == len(kept) {
-			n += g.Count
-		} else {
-			n += int64(passing)
+		t.add(w, g)
+	}
+	ok := map[string]bool{}
+	for key, t := range tallies {
+		ok[key] = w.Count.Holds(float64(t.count)) && t.within(w)
+	}
+	return func(key string) bool { return ok[key] }
+}
+
+// tally is the anchors that a rule counts.
+type tally struct {
+	count int64
+	kept  []*Found
+	gaps  []gap
+}
+
+// gap is where matches of a group were not kept.
+type gap struct {
+	n        int64
+	from, to *Found // the kept ones around it
+}
+
+func (t *tally) add(w *When, g *Group) {
+	passing := 0
+	kept := g.Kept()
+	for _, f := range kept {
+		if f.holds(w.Where) {
+			passing++
+			t.kept = append(t.kept, f)
 		}
-		whole = whole && g.Whole()
 	}
-	if !w.Count.Holds(float64(n)) {
-		return false
+	if passing < len(kept) {
+		t.count += int64(passing)
+		return
 	}
+	t.count += g.Count // all kept ones pass: so do those in between
+	if !g.Whole() {
+		t.gaps = append(t.gaps, gap{g.Count - int64(len(kept)), g.first[len(g.first)-1], g.last[g.next]})
+	}
+}
+
+// within reports whether so many anchors as the count asks for fall into some window of its length. Those that were not kept are taken
+// to be spread evenly.
+func (t *tally) within(w *When) bool {
 	if w.Within == 0 || w.Count.Op == "<" || w.Count.Op == "<=" {
 		return true
 	}
-	sort.Slice(times, func(i, j int) bool { return times[i].Before(times[j]) })
-	need := int(w.Count.Value)
-	for i := 0; i+need <= len(times); i++ {
-		if times[i+need-1].Sub(times[i]) <= w.Within {
+	need := int(math.Ceil(w.Count.Value))
+	if w.Count.Op == ">" {
+		need = int(math.Floor(w.Count.Value)) + 1
+	}
+	inOrder(t.kept)
+	for i := 0; i+need <= len(t.kept); i++ {
+		if need <= 1 || span(t.kept[i], t.kept[i+need-1]) <= w.Within {
 			return true
 		}
 	}
-	return !whole && len(times) > 0 // so many that the middle was not kept
+	n := 0.0
+	for _, g := range t.gaps {
+		n += float64(g.n) * min(1, float64(w.Within)/float64(max(1, span(g.from, g.to))))
+	}
+	return n >= float64(need)
+}
+
+// span is the time between two matches. Where one tells none, lines of one input stand in: those that count as near are no time apart,
+// others infinitely long.
+func span(a, b *Found) time.Duration {
+	if !a.Record.Time.IsZero() && !b.Record.Time.IsZero() {
+		return distance(a, b)
+	}
+	if d := a.Record.Line - b.Record.Line; a.Record.Input == b.Record.Input && d <= nearLines && -d <= nearLines {
+		return 0
+	}
+	return math.MaxInt64
 }
 
 // conditions checks all conditions around one anchor and returns what was found.
@@ -315,16 +408,74 @@ func (e *evaluation) conditions(w *When, a *Found) (support []*Found, ok bool) {
 			return nil, false
 		}
 	}
-	at := a
-	for i := range w.Sequence {
-		f, ok := e.cond(&w.Sequence[i], at)
-		if !ok || len(f) == 0 || !earlier(at, f[0]) {
-			return nil, false
-		}
-		support = append(support, f[0])
-		at = f[0]
+	steps, ok := e.sequence(w, a)
+	return append(support, steps...), ok
+}
+
+// step is a place in a sequence: so many steps done, the last one by this match.
+type step struct {
+	done int
+	at   *Found
+}
+
+// sequence finds a match for each step, each after the one before. Of several ways the one is taken that ends first; a match that leads
+// nowhere settles nothing, a later one may.
+func (e *evaluation) sequence(w *When, a *Found) ([]*Found, bool) {
+	if len(w.Sequence) == 0 {
+		return nil, true
 	}
-	return support, true
+	if e.when != w {
+		e.when, e.ways = w, map[step][]*Found{}
+	}
+	way := e.rest(w, step{0, a})
+	if way == nil || w.Within > 0 && span(a, way[len(way)-1]) > w.Within {
+		return nil, false
+	}
+	return way, true
+}
+
+// rest is the shortest way from a step to the end of the sequence, nil when there is none. What was found is remembered: other anchors
+// come past the same steps.
+func (e *evaluation) rest(w *When, s step) []*Found {
+	if way, ok := e.ways[s]; ok {
+		return way
+	}
+	var best []*Found
+	for _, f := range e.next(&w.Sequence[s.done], s.at) {
+		way := []*Found{f}
+		if s.done+1 < len(w.Sequence) {
+			rest := e.rest(w, step{s.done + 1, f})
+			if rest == nil {
+				continue
+			}
+			way = append(way, rest...)
+		}
+		if best == nil || earlier(way[len(way)-1], best[len(best)-1]) {
+			best = way
+		}
+	}
+	e.ways[s] = best
+	return best
+}
+
+// next lists everything after a match that a condition finds, in order.
+func (e *evaluation) next(c *Cond, at *Found) []*Found {
+	var out []*Found
+	take := func(f *Found) bool {
+		if f != at && earlier(at, f) && near(c, at, f) && f.holds(c.Where) {
+			out = append(out, f)
+		}
+		return true
+	}
+	for _, id := range c.Rules {
+		if r := e.set.rules[id]; r != nil && !r.Retired {
+			for _, x := range e.places(c, r, at) {
+				x.around(at.Record.Time, take)
+			}
+		}
+	}
+	inOrder(out)
+	return out
 }
 
 // cond checks one condition. The match nearest to the anchor comes first in what it returns.
@@ -347,11 +498,10 @@ func (e *evaluation) cond(c *Cond, a *Found) ([]*Found, bool) {
 		found = append(found, f...)
 		total += n
 	}
+	sort.SliceStable(found, func(i, j int) bool { return distance(a, found[i]) < distance(a, found[j]) })
+	found = found[:min(len(found), support)]
 	if c.Count != nil {
 		return found, c.Count.Holds(total)
-	}
-	if len(c.Rules) > 1 {
-		sort.SliceStable(found, func(i, j int) bool { return distance(a, found[i]) < distance(a, found[j]) })
 	}
 	return found, len(found) > 0
 }
@@ -359,43 +509,68 @@ func (e *evaluation) cond(c *Cond, a *Found) ([]*Found, bool) {
 // support is how many matches a condition keeps as what it found.
 const support = 8
 
-// matching lists the matches of a rule that a condition asks for around an anchor, nearest first, and how many there are.
+// matching lists the matches of a rule that a condition asks for around an anchor, nearest first, and, for one that counts, how many
+// there are in truth.
 func (e *evaluation) matching(c *Cond, r *Rule, a *Found) (found []*Found, total float64) {
 	if r == nil || r.Retired {
 		return nil, 0
 	}
-	proxies := []string{a.Proxy}
-	if c.Scope == ScopeCase {
-		proxies = e.matches.proxies(r.index)
-	} else if a.Proxy != "" {
-		proxies = append(proxies, "")
-	}
 	limited := c.Before > 0 || c.After > 0 || c.Around > 0
 	reach := max(c.Before, c.After, c.Around)
-	for _, p := range proxies {
-		x := e.matches.of(r.index, p)
+	for _, x := range e.places(c, r, a) {
 		n := 0
 		x.around(a.Record.Time, func(f *Found) bool {
 			if limited && !a.Record.Time.IsZero() && !f.Record.Time.IsZero() && distance(a, f) > reach {
 				// Nearest first: no later one with a time can be in reach. Those without one still may.
 				return x.timed < len(x.kept)
 			}
-			if f == a || !near(c, a, f) || !f.holds(c.Where) {
-				return true
-			}
-			n++
-			if len(found) < support {
+			if f != a && near(c, a, f) && f.holds(c.Where) {
 				found = append(found, f)
+				n++
 			}
-			return c.Count != nil || len(found) < support
+			return n < support
 		})
-		if !limited && len(c.Where) == 0 && n > 0 {
-			total += float64(x.count)
-		} else {
-			total += float64(n)
+		if c.Count != nil {
+			total += float64(x.number(c, a))
 		}
 	}
 	return found, total
+}
+
+// places are where a condition looks for matches of a rule: the anchor's proxy and what belongs to no proxy, or all.
+func (e *evaluation) places(c *Cond, r *Rule, a *Found) (out []*ruleMatches) {
+	proxies := []string{a.Proxy}
+	if c.Scope == ScopeCase {
+		proxies = e.matches.proxies(r.index)
+	} else if a.Proxy != "" {
+		proxies = append(proxies, "")
+	}
+	for _, p := range proxies {
+		out = append(out, e.matches.of(r.index, p).scoped(c, a)...)
+	}
+	return out
+}
+
+// number is how many matches a condition finds around an anchor. Where all kept ones of a group fit, so do those in between.
+func (x *ruleMatches) number(c *Cond, a *Found) (n int64) {
+	for _, g := range x.groups {
+		fit, self := 0, 0
+		for _, list := range [][]*Found{g.first, g.last} {
+			for _, f := range list {
+				switch {
+				case f == a:
+					self = 1
+				case near(c, a, f) && f.holds(c.Where):
+					fit++
+				}
+			}
+		}
+		if fit+self == g.kept() {
+			fit = int(g.Count) - self
+		}
+		n += int64(fit)
+	}
+	return n
 }
 
 // distance between two matches, for choosing the nearest: by time, else by lines.

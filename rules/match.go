@@ -2,6 +2,7 @@ package rules
 
 import (
 	"encoding/json"
+	"slices"
 	"sort"
 	"strings"
 
@@ -18,6 +19,9 @@ func (s *Set) compile() {
 	}
 	s.Rules = live
 	ids := map[string]int{}
+	for _, r := range s.rules {
+		r.index = -1 // one that was switched off stays known, but has no matches
+	}
 	for i, r := range s.Rules {
 		r.index = i
 		if r.Match == nil {
@@ -75,6 +79,7 @@ func Variants(l string) []string {
 	add(once)
 	add(escape(l, true))
 	add(escape(once, false))
+	add(escape(once, true))
 	return v
 }
 
@@ -98,10 +103,11 @@ type Candidate struct {
 	noTrap bool
 }
 
-// Trap parses the record as a trap, once.
+// Trap parses the record as a trap, once. What a plugin says is none, whatever it looks like.
 func (c *Candidate) Trap(s *Set) *TrapInfo {
 	if c.trap == nil && !c.noTrap {
-		if t, ok := s.ParseTrap(c.Record.Message); ok {
+		_, _, guest := guestWords(c.Record.Message)
+		if t, ok := s.ParseTrap(c.Record.Message); ok && !guest {
 			c.trap = &t
 		} else {
 			c.noTrap = true
@@ -136,7 +142,8 @@ func (s *Set) Confirm(rule int, c *Candidate) (rec *ingest.Record, captures map[
 			return nil, nil, false
 		}
 	}
-	for name, t := range m.Fields {
+	for _, name := range m.fieldNames() {
+		t := m.Fields[name]
 		v, have := rec.Field(name)
 		if !have {
 			if trap := c.Trap(s); trap != nil {
@@ -169,31 +176,57 @@ func (s *Set) Confirm(rule int, c *Candidate) (rec *ingest.Record, captures map[
 	return rec, captures, true
 }
 
-// speaker gives the text of a log record that belongs to whom a rule listens to. A guest's words follow `wasm log NAME ROOT VM: `; the
-// words in front become the capture `guest`. Without that prefix (a paste, another host) words may be anybody's.
-func speaker(from From, rec *ingest.Record, captures map[string]string) (text string, ok bool) {
-	msg := rec.Message
-	if i := strings.Index(msg, "wasm log"); i > 0 && i < 200 && strings.IndexByte(msg[:i], '\n') < 0 {
-		msg = msg[i:] // a format that Envoy does not know put something in front
+// fieldNames lists the fields that are tested, always in the same order: two tests may have a capture of one name.
+func (m *Match) fieldNames() []string {
+	names := make([]string, 0, len(m.Fields))
+	for name := range m.Fields {
+		names = append(names, name)
 	}
-	prefix, text, guest := ingest.GuestText(msg)
+	sort.Strings(names)
+	return names
+}
+
+// speaker gives the text of a log record that belongs to whom a rule listens to. A guest's words follow `wasm log NAME ROOT VM: `; the
+// words in front become the capture `guest`. Without that prefix (a paste, another host) words may be anybody's, unless the record
+// tells that another part of Envoy wrote it.
+func speaker(from From, rec *ingest.Record, captures map[string]string) (text string, ok bool) {
+	name, text, guest := guestWords(rec.Message)
 	if guest {
-		captures["guest"] = strings.TrimSpace(strings.TrimPrefix(prefix, "wasm log"))
+		captures["guest"] = name
 		return text, from == FromGuest
 	}
 	if from == FromHost {
 		return rec.Message, true
 	}
-	return rec.Message, rec.Logger == "" || rec.Logger == "wasm"
+	return rec.Message, rec.Logger == "" || rec.Logger == "wasm" && (rec.Caller == "" || strings.Contains(rec.Caller, "context.cc:"))
 }
 
-// capture takes the named groups of a match. A name that ends in a digit is a second place for the same thing: `location2`.
+// guestWords splits what a plugin said from the prefix that Envoy puts in front. A format that Envoy does not know may put something in
+// front of that again.
+func guestWords(msg string) (name, text string, ok bool) {
+	const word = "wasm log"
+	i := strings.Index(msg, word)
+	if i < 0 || i >= 200 || strings.IndexByte(msg[:i], '\n') >= 0 {
+		return "", msg, false
+	}
+	msg = msg[i:]
+	if len(msg) > len(word) && msg[len(word)] != ' ' && msg[len(word)] != ':' {
+		return "", msg, false // "wasm logger", "wasm logs"
+	}
+	prefix, text, ok := ingest.GuestText(msg)
+	return strings.TrimSpace(strings.TrimPrefix(prefix, word)), text, ok
+}
+
+// capture takes the named groups of a match. Where the same thing may stand in two places, the second group has a digit behind the name
+// of the first: `location2`. A name that ends in a digit of its own (`sha256`) is nobody's second place.
 func capture(names, groups []string, captures map[string]string) {
 	for i, name := range names {
 		if name == "" || groups[i] == "" {
 			continue
 		}
-		name = strings.TrimRight(name, "0123456789")
+		if first := strings.TrimRight(name, "0123456789"); first != "" && slices.Contains(names, first) {
+			name = first
+		}
 		if captures[name] == "" {
 			captures[name] = strings.TrimSpace(groups[i])
 		}

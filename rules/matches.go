@@ -41,15 +41,46 @@ func (f *Found) holds(where map[string]Test) bool {
 	return true
 }
 
-// keep is how many matches of a group are kept from its beginning, and again from its end. The others are counted.
-const keep = 256
+// subjectNames are what tells one failure from another, whatever `by` says: matches that differ in one of them are never counted as one,
+// and none of them gets lost because many of another kind surround it.
+var subjectNames = []string{"plugin", "location", "import", "url", "guest", "callback", "trap", "function"}
 
-// Group is the matches of one rule that belong together: one proxy, one thread, one value of the captures in `by`.
+// subject is the values of [subjectNames] among captures, or else in a trap.
+func subject(captures map[string]string, t *TrapInfo) string {
+	var sb strings.Builder
+	for _, name := range subjectNames {
+		v := captures[name]
+		if v == "" && t != nil {
+			v, _ = t.Field(trapField(name))
+		}
+		sb.WriteString(v)
+		sb.WriteByte(0)
+	}
+	return sb.String()
+}
+
+// trapField is what a capture is called among the fields of a trap: the function is the plugin's own.
+func trapField(capture string) string {
+	if capture == "function" {
+		return "user_function"
+	}
+	return capture
+}
+
+const (
+	// keep is how many matches of a group are kept from its beginning, and again from its end. The others are counted.
+	keep = 256
+	// maxKept is how many are kept in all. A case of a thousand proxies has many groups: beyond it each keeps only a few.
+	maxKept = 200_000
+	few     = 8
+)
+
+// Group is the matches of one rule that belong together: one proxy, one thread, one value of the captures in `by`, one subject.
 type Group struct {
 	Rule     *Rule
 	Proxy    string
 	Thread   string
-	Key      string
+	Key      string // the values of `by`
 	Count    int64
 	From, To time.Time
 	first    []*Found
@@ -59,15 +90,18 @@ type Group struct {
 
 // Kept lists the matches that were kept, in order of arrival.
 func (g *Group) Kept() []*Found {
-	all := append([]*Found(nil), g.first...)
-	all = append(all, g.last[g.next:]...)
+	all := make([]*Found, 0, g.kept())
+	all = append(append(all, g.first...), g.last[g.next:]...)
 	return append(all, g.last[:g.next]...)
 }
 
-// Whole reports whether every match was kept.
-func (g *Group) Whole() bool { return g.Count == int64(len(g.first)+len(g.last)) }
+func (g *Group) kept() int { return len(g.first) + len(g.last) }
 
-func (g *Group) add(f *Found) {
+// Whole reports whether every match was kept.
+func (g *Group) Whole() bool { return g.Count == int64(g.kept()) }
+
+// add counts a match, and keeps it or the place that it takes; keep is how many are kept at each end. It tells whether one more is kept.
+func (g *Group) add(f *Found, keep int) bool {
 	g.Count++
 	if t := f.Record.Time; !t.IsZero() {
 		if g.From.IsZero() || t.Before(g.From) {
@@ -78,14 +112,16 @@ func (g *Group) add(f *Found) {
 		}
 	}
 	switch {
-	case len(g.first) < keep:
+	case len(g.first) < keep && len(g.last) == 0:
 		g.first = append(g.first, f)
-	case len(g.last) < keep:
+	case len(g.last) < keep && g.next == 0:
 		g.last = append(g.last, f)
 	default:
 		g.last[g.next] = f
-		g.next = (g.next + 1) % keep
+		g.next = (g.next + 1) % len(g.last)
+		return false
 	}
+	return true
 }
 
 // Matches keeps confirmed matches within a bound: the first and last of each group, and true counts. Add them in order of input and
@@ -94,12 +130,13 @@ type Matches struct {
 	groups map[groupKey]*Group
 	list   []*Group
 	seq    int
+	kept   int
 	index  map[int]map[string]*ruleMatches // rule → proxy
 }
 
 type groupKey struct {
-	rule               int
-	proxy, thread, key string
+	rule                        int
+	proxy, thread, key, subject string
 }
 
 // maxGroups bounds how many groups there may be: hostile input could make every match differ.
@@ -110,7 +147,7 @@ func (m *Matches) Add(f *Found) bool {
 	if m.groups == nil {
 		m.groups = map[groupKey]*Group{}
 	}
-	k := groupKey{f.Rule.index, f.Proxy, f.Record.Thread, f.Rule.by(f)}
+	k := groupKey{f.Rule.index, f.Proxy, f.Record.Thread, f.Rule.by(f), subject(f.Captures, f.Trap)}
 	g := m.groups[k]
 	if g == nil {
 		if len(m.list) >= maxGroups {
@@ -125,7 +162,14 @@ func (m *Matches) Add(f *Found) bool {
 	if in := f.Record.Input; in != nil && in.NewestFirst() {
 		f.seq = -m.seq
 	}
-	g.add(f)
+	n := keep
+	if m.kept >= maxKept {
+		n = few
+	}
+	if g.add(f, n) {
+		m.kept++
+	}
+	m.index = nil
 	return true
 }
 
@@ -160,10 +204,10 @@ func (m *Matches) Rename(f func(string) string) {
 
 // ruleMatches is what one proxy has of one rule.
 type ruleMatches struct {
-	groups []*Group
-	kept   []*Found // those that tell their time, in its order, then the others in order of arrival
-	timed  int      // how many of kept tell their time
-	count  int64    // true count
+	groups  []*Group
+	kept    []*Found // those that tell their time, in its order, then the others in order of arrival
+	timed   int      // how many of kept tell their time
+	threads map[string]*ruleMatches
 }
 
 // of gives what a proxy has of a rule; empty, never nil.
@@ -176,16 +220,24 @@ func (m *Matches) of(rule int, proxy string) *ruleMatches {
 				p = map[string]*ruleMatches{}
 				m.index[g.Rule.index] = p
 			}
-			if p[g.Proxy] == nil {
-				p[g.Proxy] = &ruleMatches{}
+			x := p[g.Proxy]
+			if x == nil {
+				x = &ruleMatches{threads: map[string]*ruleMatches{}}
+				p[g.Proxy] = x
 			}
-			p[g.Proxy].groups = append(p[g.Proxy].groups, g)
-			p[g.Proxy].count += g.Count
-			p[g.Proxy].kept = append(p[g.Proxy].kept, g.Kept()...)
+			if x.threads[g.Thread] == nil {
+				x.threads[g.Thread] = &ruleMatches{}
+			}
+			kept := g.Kept()
+			x.add(g, kept)
+			x.threads[g.Thread].add(g, kept)
 		}
 		for _, p := range m.index {
 			for _, x := range p {
 				x.sort()
+				for _, y := range x.threads {
+					y.sort()
+				}
 			}
 		}
 	}
@@ -193,6 +245,25 @@ func (m *Matches) of(rule int, proxy string) *ruleMatches {
 		return x
 	}
 	return &ruleMatches{}
+}
+
+func (x *ruleMatches) add(g *Group, kept []*Found) {
+	x.groups = append(x.groups, g)
+	x.kept = append(x.kept, kept...)
+}
+
+// scoped leaves out, for a condition on the thread, what other threads wrote.
+func (x *ruleMatches) scoped(c *Cond, a *Found) []*ruleMatches {
+	if c.Scope != ScopeThread && c.Scope != ScopeVM || a.Record.Thread == "" {
+		return []*ruleMatches{x}
+	}
+	var out []*ruleMatches
+	for _, thread := range []string{a.Record.Thread, ""} {
+		if y := x.threads[thread]; y != nil {
+			out = append(out, y)
+		}
+	}
+	return out
 }
 
 func (x *ruleMatches) sort() {
@@ -245,12 +316,27 @@ func (m *Matches) Kept(r *Rule) []*Found {
 	return all
 }
 
-// earlier orders matches by time where both tell it, and by arrival.
+// earlier orders two matches by time where both tell it, and by arrival. It orders no whole list, see [inOrder].
 func earlier(a, b *Found) bool {
 	if !a.Record.Time.IsZero() && !b.Record.Time.IsZero() && !a.Record.Time.Equal(b.Record.Time) {
 		return a.Record.Time.Before(b.Record.Time)
 	}
 	return a.seq < b.seq
+}
+
+// inOrder sorts matches by time. One that tells none (native code writes to stderr without a header) stands where it arrived: at the
+// time of the one before it.
+func inOrder(list []*Found) {
+	sort.SliceStable(list, func(i, j int) bool { return list[i].seq < list[j].seq })
+	at := make(map[*Found]time.Time, len(list))
+	var last time.Time
+	for _, f := range list {
+		if !f.Record.Time.IsZero() {
+			last = f.Record.Time
+		}
+		at[f] = last
+	}
+	sort.SliceStable(list, func(i, j int) bool { return at[list[i]].Before(at[list[j]]) })
 }
 
 // proxies lists every proxy that has matches of a rule.

@@ -1,10 +1,14 @@
 package rules
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -28,19 +32,57 @@ const MaxFile = 8 << 20
 // is there through `overrides`. Every mistake is reported, each with file and line, in one [Mistakes] error.
 func Load(files ...File) (*Set, error) {
 	s := &Set{causes: map[string]*Cause{}, rules: map[string]*Rule{}}
-	p := &parser{set: s, shared: map[string][]Step{}}
+	p := &parser{set: s, shared: map[string][]Step{}, facts: map[string]bool{}}
 	sum := sha256.New()
 	for _, f := range files {
 		sum.Write(f.Data)
 		p.file(f)
 	}
 	p.finish()
+	p.sort(files)
 	s.Sum = hex.EncodeToString(sum.Sum(nil))
 	if len(p.errs) > 0 {
-		return nil, p.errs
+		return nil, p.mistakes(files)
 	}
 	s.compile()
 	return s, nil
+}
+
+// maxMistakes is how many mistakes are told.
+const maxMistakes = 200
+
+// mistakes orders what was found by file and line.
+func (p *parser) mistakes(files []File) Mistakes {
+	order := map[string]int{}
+	for i, f := range files {
+		order[f.Name] = i
+	}
+	m := p.errs
+	sort.SliceStable(m, func(i, j int) bool {
+		if a, b := order[m[i].File], order[m[j].File]; a != b {
+			return a < b
+		}
+		return m[i].Line < m[j].Line
+	})
+	if n := len(m) - maxMistakes; n > 0 {
+		m = append(m[:maxMistakes], Mistake{m[maxMistakes].File, m[maxMistakes].Line, fmt.Sprintf("and %d mistakes more, from here on", n)})
+	}
+	return m
+}
+
+// sort puts mistakes in the order of files and lines: some are found only once everything was read.
+func (p *parser) sort(files []File) {
+	at := map[string]int{}
+	for i, f := range files {
+		at[f.Name] = i
+	}
+	sort.SliceStable(p.errs, func(i, j int) bool {
+		a, b := p.errs[i], p.errs[j]
+		if a.File != b.File {
+			return at[a.File] < at[b.File]
+		}
+		return a.Line < b.Line
+	})
 }
 
 // Mistakes is every mistake found in rules files.
@@ -68,8 +110,16 @@ type parser struct {
 	name      string // of the current file
 	errs      Mistakes
 	shared    map[string][]Step
-	uses      []use // causes whose steps refer to shared ones
+	facts     map[string]bool // that some rule states
+	uses      []use           // causes whose steps refer to shared ones
 	overrides []override
+	refs      []causeRef
+}
+
+// causeRef is a rule's reference to a cause, checked when all files were read.
+type causeRef struct {
+	rule, cause, file string
+	line              int
 }
 
 type use struct {
@@ -91,8 +141,47 @@ func (p *parser) errorf(n *yaml.Node, format string, args ...any) {
 	if n != nil {
 		line = n.Line
 	}
-	if len(p.errs) < 200 {
+	if len(p.errs) < 100*maxMistakes {
 		p.errs = append(p.errs, Mistake{p.name, line, fmt.Sprintf(format, args...)})
+	}
+}
+
+// have says what stands where something else was wanted.
+func have(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.AliasNode:
+		return "an alias"
+	}
+	if len(n.Value) > 80 {
+		return fmt.Sprintf("%.80q…", n.Value)
+	}
+	return strconv.Quote(n.Value)
+}
+
+// pairs calls f for each key and value of a mapping that names its keys itself. Aliases and repeated keys are mistakes.
+func (p *parser) pairs(n *yaml.Node, what string, f func(key, v *yaml.Node)) {
+	if n.Kind != yaml.MappingNode {
+		p.errorf(n, "%s: want a mapping, have %s", what, have(n))
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, v := n.Content[i], n.Content[i+1]
+		switch {
+		case key.Kind != yaml.ScalarNode:
+			p.errorf(key, "%s: want a name as key, have %s", what, have(key))
+		case seen[key.Value]:
+			p.errorf(key, "%s: key %q stands twice", what, key.Value)
+		case v.Kind == yaml.AliasNode:
+			p.errorf(v, "%s: aliases are not allowed", what)
+		default:
+			f(key, v)
+		}
+		seen[key.Value] = true
 	}
 }
 
@@ -101,26 +190,14 @@ type keys map[string]func(*yaml.Node)
 
 // mapping reads a mapping node. Aliases are refused everywhere: a rules file has no use for them, and they are how YAML bombs work.
 func (p *parser) mapping(n *yaml.Node, what string, k keys) {
-	if n.Kind != yaml.MappingNode {
-		p.errorf(n, "%s: want a mapping", what)
-		return
-	}
-	seen := map[string]bool{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, v := n.Content[i], n.Content[i+1]
+	p.pairs(n, what, func(key, v *yaml.Node) {
 		read := k[key.Value]
-		switch {
-		case v.Kind == yaml.AliasNode:
-			p.errorf(v, "%s: aliases are not allowed", what)
-		case read == nil:
+		if read == nil {
 			p.errorf(key, "%s: unknown key %q (want one of %s)", what, key.Value, k.names())
-		case seen[key.Value]:
-			p.errorf(key, "%s: key %q stands twice", what, key.Value)
-		default:
-			read(v)
+			return
 		}
-		seen[key.Value] = true
-	}
+		read(v)
+	})
 }
 
 func (k keys) names() string {
@@ -135,7 +212,7 @@ func (k keys) names() string {
 func (p *parser) str(dst *string) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode {
-			p.errorf(n, "want a text")
+			p.errorf(n, "want a text, have %s", have(n))
 			return
 		}
 		*dst = n.Value
@@ -166,7 +243,7 @@ func (p *parser) list(dst *[]string) func(*yaml.Node) {
 
 func (p *parser) each(n *yaml.Node, f func(*yaml.Node)) {
 	if n.Kind != yaml.SequenceNode {
-		p.errorf(n, "want a list")
+		p.errorf(n, "want a list, have %s", have(n))
 		return
 	}
 	for _, c := range n.Content {
@@ -182,7 +259,7 @@ func (p *parser) bool(dst *bool) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		v, err := strconv.ParseBool(n.Value)
 		if err != nil {
-			p.errorf(n, "want true or false, have %q", n.Value)
+			p.errorf(n, "want true or false, have %s", have(n))
 		}
 		*dst = v
 	}
@@ -191,8 +268,9 @@ func (p *parser) bool(dst *bool) func(*yaml.Node) {
 func (p *parser) float(dst *float64) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		v, err := strconv.ParseFloat(n.Value, 64)
-		if err != nil || v < 0 || v > 1 {
-			p.errorf(n, "want a number from 0 to 1, have %q", n.Value)
+		if err != nil || !(v >= 0 && v <= 1) { // NaN is neither
+			p.errorf(n, "want a number from 0 to 1, have %s", have(n))
+			return
 		}
 		*dst = v
 	}
@@ -202,7 +280,7 @@ func (p *parser) duration(dst *time.Duration) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		v, err := time.ParseDuration(n.Value)
 		if err != nil || v <= 0 {
-			p.errorf(n, "want a duration such as 50ms or 10m, have %q", n.Value)
+			p.errorf(n, "want a duration such as 50ms or 10m, have %s", have(n))
 		}
 		*dst = v
 	}
@@ -210,7 +288,7 @@ func (p *parser) duration(dst *time.Duration) func(*yaml.Node) {
 
 func (p *parser) number(dst **Number) func(*yaml.Node) {
 	return func(n *yaml.Node) {
-		v, err := parseNumber(n.Value)
+		v, err := parseCount(n.Value)
 		if err != nil {
 			p.errorf(n, "%v", err)
 		}
@@ -220,7 +298,12 @@ func (p *parser) number(dst **Number) func(*yaml.Node) {
 
 func (p *parser) regex(dst **regexp.Regexp) func(*yaml.Node) {
 	return func(n *yaml.Node) {
-		re, err := regexp.Compile(strings.TrimSpace(n.Value))
+		text := strings.TrimSpace(n.Value)
+		if n.Kind != yaml.ScalarNode || text == "" {
+			p.errorf(n, "want a regular expression, have %s", have(n))
+			return
+		}
+		re, err := regexp.Compile(text)
 		if err != nil {
 			p.errorf(n, "regular expression: %v", err)
 			return
@@ -236,20 +319,22 @@ func (p *parser) file(f File) {
 		return
 	}
 	var doc yaml.Node
-	if err := yaml.Unmarshal(f.Data, &doc); err != nil {
-		line := 0
-		if m := regexp.MustCompile(`line (\d+)`).FindStringSubmatch(err.Error()); m != nil {
-			line, _ = strconv.Atoi(m[1])
-		}
-		p.errorf(&yaml.Node{Line: line}, "%s", strings.TrimPrefix(err.Error(), "yaml: "))
-		return
-	}
-	if len(doc.Content) == 0 {
+	d := yaml.NewDecoder(bytes.NewReader(f.Data))
+	if err := d.Decode(&doc); errors.Is(err, io.EOF) {
 		p.errorf(nil, "the file is empty")
 		return
+	} else if err != nil {
+		p.notYAML(err)
+		return
+	}
+	var more yaml.Node
+	if err := d.Decode(&more); err == nil {
+		p.errorf(&more, "a second document: only the first would be read")
+	} else if !errors.Is(err, io.EOF) {
+		p.notYAML(err)
 	}
 	p.mapping(doc.Content[0], "rules file", keys{
-		"version":      func(*yaml.Node) {},
+		"version":      p.version,
 		"traps":        func(n *yaml.Node) { p.each(n, p.trap) },
 		"frames":       func(n *yaml.Node) { p.each(n, p.frame) },
 		"causes":       p.causes,
@@ -261,9 +346,30 @@ func (p *parser) file(f File) {
 	})
 }
 
+var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+
+// notYAML reports what the YAML parser says, with its line in its place.
+func (p *parser) notYAML(err error) {
+	line := 0
+	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+		line, _ = strconv.Atoi(m[1])
+	}
+	p.errorf(&yaml.Node{Line: line}, "not YAML: %s", yamlLine.ReplaceAllString(err.Error(), ""))
+}
+
+// version is that of the language. There is one.
+func (p *parser) version(n *yaml.Node) {
+	if n.Value != "1" {
+		p.errorf(n, "version: want 1, have %s; a newer wasmortem may read it", have(n))
+	}
+}
+
 func (p *parser) trap(n *yaml.Node) {
 	var t Trap
 	p.mapping(n, "trap", keys{"class": p.text(&t.Class), "title": p.text(&t.Title), "texts": p.list(&t.Texts)})
+	if t.Class == "" || t.Title == "" || len(t.Texts) == 0 {
+		p.errorf(n, "trap: class, title and texts are required")
+	}
 	p.set.Traps = append(p.set.Traps, t)
 }
 
@@ -271,7 +377,7 @@ func (p *parser) frame(n *yaml.Node) {
 	var f FrameKind
 	p.mapping(n, "frame", keys{"kind": p.text(&f.Kind), "what": p.text(&f.What), "regex": p.regex(&f.Regex)})
 	if f.Regex == nil {
-		p.errorf(n, "frame: no regex")
+		p.errorf(n, "frame: regex is required")
 		return
 	}
 	if f.Kind != "runtime" && f.Kind != "sdk" {
@@ -283,17 +389,14 @@ func (p *parser) frame(n *yaml.Node) {
 func (p *parser) collect(n *yaml.Node) {
 	var c Collect
 	p.mapping(n, "collect", keys{"id": p.text(&c.ID), "title": p.text(&c.Title), "command": p.text(&c.Command)})
+	if c.ID == "" || c.Title == "" || c.Command == "" {
+		p.errorf(n, "collect: id, title and command are required")
+	}
 	p.set.Collect = append(p.set.Collect, c)
 }
 
 func (p *parser) causes(n *yaml.Node) {
-	if n.Kind != yaml.MappingNode {
-		p.errorf(n, "causes: want a mapping from id to cause")
-		return
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		p.cause(n.Content[i], n.Content[i+1])
-	}
+	p.pairs(n, "causes", p.cause)
 }
 
 var slug = regexp.MustCompile(`^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.[a-z0-9]+(?:-[a-z0-9]+)*)?$`)
@@ -315,14 +418,15 @@ func (p *parser) cause(key, n *yaml.Node) {
 			p.each(n, func(n *yaml.Node) {
 				var a Ask
 				p.mapping(n, "ask", keys{"what": p.text(&a.What), "command": p.text(&a.Command)})
+				if a.What == "" {
+					p.errorf(n, "ask: what is required")
+				}
 				c.Ask = append(c.Ask, a)
 			})
 		},
 		"steps": func(n *yaml.Node) { c.Steps = p.steps(n) },
 	})
-	switch c.Severity {
-	case "critical", "error", "warning", "info":
-	default:
+	if !severity(c.Severity) {
 		p.errorf(key, "cause %s: severity is %q, want critical, error, warning or info", c.ID, c.Severity)
 	}
 	if c.Title == "" || c.Summary == "" {
@@ -333,6 +437,14 @@ func (p *parser) cause(key, n *yaml.Node) {
 	p.set.Causes = append(p.set.Causes, c)
 }
 
+func severity(s string) bool {
+	switch s {
+	case "critical", "error", "warning", "info":
+		return true
+	}
+	return false
+}
+
 func (p *parser) steps(n *yaml.Node) (steps []Step) {
 	p.each(n, func(n *yaml.Node) {
 		var s Step
@@ -341,8 +453,11 @@ func (p *parser) steps(n *yaml.Node) (steps []Step) {
 			"origin": p.text(&s.Origin), "status": p.text(&s.Status), "verified_on": p.list(&s.VerifiedOn), "caveat": p.text(&s.Caveat), "use": p.text(&s.Use),
 			"when": func(n *yaml.Node) { s.When = p.tests(n) },
 		})
-		if s.Use == "" {
+		switch {
+		case s.Use == "":
 			p.checkStep(n, &s)
+		case len(n.Content) > 2:
+			p.errorf(n, "step: nothing stands beside use")
 		}
 		steps = append(steps, s)
 	})
@@ -371,28 +486,43 @@ func (p *parser) checkStep(n *yaml.Node, s *Step) {
 }
 
 func (p *parser) sharedSteps(n *yaml.Node) {
-	if n.Kind != yaml.MappingNode {
-		p.errorf(n, "shared_steps: want a mapping from id to steps")
-		return
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		v := n.Content[i+1]
+	p.pairs(n, "shared_steps", func(key, v *yaml.Node) {
+		if p.shared[key.Value] != nil {
+			p.errorf(key, "shared steps %q stand twice", key.Value)
+			return
+		}
 		if v.Kind == yaml.MappingNode {
 			v = &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{v}, Line: v.Line}
 		}
-		p.shared[n.Content[i].Value] = p.steps(v)
-	}
+		steps := p.steps(v)
+		for _, s := range steps {
+			if s.Use != "" {
+				p.errorf(key, "shared steps %q: they cannot use others", key.Value)
+			}
+		}
+		p.shared[key.Value] = steps
+	})
 }
 
 func (p *parser) override(n *yaml.Node) {
 	o := override{weight: -1, file: p.name, line: n.Line}
 	p.mapping(n, "override", keys{"rule": p.text(&o.rule), "cause": p.text(&o.cause), "disabled": p.bool(&o.disabled),
 		"weight": p.float(&o.weight), "severity": p.text(&o.severity)})
+	switch {
+	case o.rule != "" && (o.cause != "" || o.severity != ""):
+		p.errorf(n, "override: a rule has no severity; its cause has one, in an override of its own")
+	case o.rule != "" && !o.disabled && o.weight < 0:
+		p.errorf(n, "override: rule %s: wants disabled or weight", o.rule)
+	case o.cause != "" && (o.disabled || o.weight >= 0):
+		p.errorf(n, "override: cause %s: only its severity can be changed; disabled and weight are for rules", o.cause)
+	case o.severity != "" && !severity(o.severity):
+		p.errorf(n, "override: severity is %q, want critical, error, warning or info", o.severity)
+	}
 	p.overrides = append(p.overrides, o)
 }
 
 func (p *parser) rule(n *yaml.Node) {
-	r := &Rule{File: p.name, Line: n.Line, Weight: 0.9}
+	r := &Rule{File: p.name, Line: n.Line, Weight: 0.9, YAML: asYAML(n)}
 	role := ""
 	examples := func(dst *[]Example) func(*yaml.Node) {
 		return func(n *yaml.Node) {
@@ -404,7 +534,10 @@ func (p *parser) rule(n *yaml.Node) {
 		}
 	}
 	p.mapping(n, "rule", keys{
-		"id": p.text(&r.ID), "about": p.text(&r.About), "cause": p.text(&r.Cause), "role": p.text(&role), "weight": p.float(&r.Weight),
+		"id": p.text(&r.ID), "about": p.text(&r.About), "cause": func(n *yaml.Node) {
+			p.text(&r.Cause)(n)
+			p.refs = append(p.refs, causeRef{cause: r.Cause, file: p.name, line: n.Line})
+		}, "role": p.text(&role), "weight": p.float(&r.Weight),
 		"match": func(n *yaml.Node) { r.Match = p.match(n) }, "when": func(n *yaml.Node) { r.When = p.when(n) },
 		"also": func(n *yaml.Node) { p.each(n, func(c *yaml.Node) { r.Also = append(r.Also, p.cond(c)) }) },
 		"by":   p.list(&r.By), "set": func(n *yaml.Node) { r.Set = p.stringMap(n) }, "source": p.text(&r.Source),
@@ -432,6 +565,15 @@ func (p *parser) rule(n *yaml.Node) {
 	if (r.Match == nil) == (r.When == nil) {
 		p.errorf(n, "rule %s: wants either match or when", r.ID)
 	}
+	if r.When != nil && r.Match == nil && (len(r.By) > 0 || len(r.Set) > 0) {
+		p.errorf(n, "rule %s: by and set are about records: they belong to the rule that matches them", r.ID)
+	}
+	if r.Role == RoleAgainst && r.Cause == "" {
+		p.errorf(n, "rule %s: role against: wants the cause that it speaks against", r.ID)
+	}
+	for name := range r.Set {
+		p.facts[name] = true
+	}
 	if len(r.Hits) == 0 || len(r.Near) == 0 {
 		p.errorf(n, "rule %s: examples: wants at least one hit and one near miss", r.ID)
 	}
@@ -439,17 +581,22 @@ func (p *parser) rule(n *yaml.Node) {
 	p.set.Rules = append(p.set.Rules, r)
 }
 
+// asYAML gives a rule as it was written, for people.
+func asYAML(n *yaml.Node) string {
+	b, err := yaml.Marshal(n)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
 func (p *parser) stringMap(n *yaml.Node) map[string]string {
 	m := map[string]string{}
-	if n.Kind != yaml.MappingNode {
-		p.errorf(n, "want a mapping")
-		return m
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
+	p.pairs(n, "set", func(key, v *yaml.Node) {
 		var s string
-		p.str(&s)(n.Content[i+1])
-		m[n.Content[i].Value] = s
-	}
+		p.str(&s)(v)
+		m[key.Value] = s
+	})
 	return m
 }
 
@@ -462,11 +609,7 @@ func (p *parser) match(n *yaml.Node) *Match {
 		"regex": p.regex(&m.Regex), "unless": p.regex(&m.Unless), "joined": p.bool(&m.Joined), "from": p.text(&from),
 		"fields": func(n *yaml.Node) {
 			m.Fields = p.tests(n)
-			for f := range m.Fields {
-				if !knownField(f) {
-					p.errorf(n, "match: unknown field %q", f)
-				}
-			}
+			p.checkFields(n)
 		},
 	})
 	if m.From = From(from); m.From != FromHost && m.From != FromGuest {
@@ -503,6 +646,14 @@ func (p *parser) match(n *yaml.Node) *Match {
 	return m
 }
 
+func (p *parser) checkFields(n *yaml.Node) {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if key := n.Content[i]; key.Kind == yaml.ScalarNode && !knownField(key.Value) {
+			p.errorf(key, "match: unknown field %q", key.Value)
+		}
+	}
+}
+
 func knownField(f string) bool {
 	for _, list := range [][]string{ingest.FieldNames, TrapFields} {
 		for _, k := range list {
@@ -516,15 +667,11 @@ func knownField(f string) bool {
 
 func (p *parser) tests(n *yaml.Node) map[string]Test {
 	ts := map[string]Test{}
-	if n.Kind != yaml.MappingNode {
-		p.errorf(n, "want a mapping from field to test")
-		return ts
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if t := p.test(n.Content[i+1]); t != nil {
-			ts[n.Content[i].Value] = *t
+	p.pairs(n, "tests", func(key, v *yaml.Node) {
+		if t := p.test(v); t != nil {
+			ts[key.Value] = *t
 		}
-	}
+	})
 	return ts
 }
 
@@ -538,16 +685,20 @@ func (p *parser) test(n *yaml.Node) *Test {
 		return t
 	case yaml.SequenceNode:
 		t := &Test{}
-		for _, c := range n.Content {
-			t.words = append(t.words, c.Value)
+		p.list(&t.words)(n)
+		if len(n.Content) == 0 {
+			p.errorf(n, "test: the list is empty: nothing can be one of its values")
 		}
 		return t
 	case yaml.MappingNode:
 		var t Test
 		p.mapping(n, "test", keys{"not": func(n *yaml.Node) { t.not = p.test(n) }})
+		if t.not == nil && len(n.Content) == 0 || t.not != nil && t.not.not != nil {
+			p.errorf(n, "test: want {not: …} around a value, a list of values, a regular expression or a comparison")
+		}
 		return &t
 	}
-	p.errorf(n, "want a value, a list of values, or {not: …}")
+	p.errorf(n, "want a value, a list of values, or {not: …}, have %s", have(n))
 	return nil
 }
 
@@ -563,6 +714,14 @@ func (p *parser) when(n *yaml.Node) *When {
 	})
 	if w.Anchor == "" {
 		p.errorf(n, "when: wants an anchor: the rule whose matches it is about")
+	}
+	if w.Within > 0 && w.Count == nil && len(w.Sequence) == 0 {
+		p.errorf(n, "when: within bounds a count or a sequence, and there is none; conditions have before, after and around")
+	}
+	for i := range w.Sequence {
+		if c := &w.Sequence[i]; c.Fact != "" || c.Count != nil || c.Before > 0 || c.Around > 0 {
+			p.errorf(&yaml.Node{Line: c.Line}, "sequence: a step is one match after the one before: fact, count, before and around do not belong here")
+		}
 	}
 	return w
 }
@@ -585,6 +744,14 @@ func (p *parser) cond(n *yaml.Node) Cond {
 	}
 	if (len(c.Rules) == 0) == (c.Fact == "") {
 		p.errorf(n, "condition: wants either a rule or a fact")
+	}
+	switch {
+	case c.Fact != "" && (c.Where != nil || scope != "" || c.Before > 0 || c.After > 0 || c.Around > 0 || c.Count != nil):
+		p.errorf(n, "condition: a fact is about a whole proxy: only is stands beside it")
+	case c.Fact == "" && c.Is != nil:
+		p.errorf(n, "condition: is tests a fact; where tests matches")
+	case c.Around > 0 && (c.Before > 0 || c.After > 0):
+		p.errorf(n, "condition: around means before and after; it does not stand beside them")
 	}
 	return c
 }
@@ -610,17 +777,32 @@ func (p *parser) finish() {
 		u.cause.Steps = steps
 		for _, list := range [][]string{u.cause.LeadsTo, u.cause.Refines} {
 			for _, id := range list {
-				if s.causes[id] == nil {
+				switch {
+				case s.causes[id] == nil:
 					p.errorf(at, "cause %s refers to cause %q, which does not exist", u.cause.ID, id)
+				case id == u.cause.ID:
+					p.errorf(at, "cause %s refers to itself", id)
 				}
 			}
 		}
 		if parent := Parent(u.cause.ID); s.causes[parent] == nil {
 			p.errorf(at, "cause %s: its parent %q does not exist", u.cause.ID, parent)
 		}
+		if s.retired(u.cause.ID) {
+			p.errorf(at, "cause %s: this id is retired", u.cause.ID)
+		}
+		if way := s.circle(u.cause); way != nil {
+			p.errorf(at, "causes refine each other in a circle: %s", strings.Join(way, ", "))
+		}
 	}
 	for _, o := range p.overrides {
 		p.applyOverride(o)
+	}
+	for _, ref := range p.refs {
+		if s.causes[ref.cause] == nil {
+			p.name = ref.file
+			p.errorf(&yaml.Node{Line: ref.line}, "no cause %q", ref.cause)
+		}
 	}
 	for _, r := range s.Rules {
 		p.checkRule(r)
@@ -661,13 +843,8 @@ func (p *parser) applyOverride(o override) {
 func (p *parser) checkRule(r *Rule) {
 	p.name = r.File
 	at := &yaml.Node{Line: r.Line}
-	if r.Cause != "" && p.set.causes[r.Cause] == nil {
-		p.errorf(at, "rule %s: no cause %q", r.ID, r.Cause)
-	}
-	for _, id := range p.set.Retired {
-		if id == r.ID {
-			p.errorf(at, "rule %s: this id is retired", r.ID)
-		}
+	if p.set.retired(r.ID) {
+		p.errorf(at, "rule %s: this id is retired", r.ID)
 	}
 	ref := func(id string, line int) {
 		switch other := p.set.rules[id]; {
@@ -688,5 +865,36 @@ func (p *parser) checkRule(r *Rule) {
 		for _, id := range c.Rules {
 			ref(id, c.Line)
 		}
+		if c.Fact != "" && !p.facts[c.Fact] {
+			p.errorf(&yaml.Node{Line: c.Line}, "rule %s: no rule sets the fact %q", r.ID, c.Fact)
+		}
 	}
+}
+
+func (s *Set) retired(id string) bool { return slices.Contains(s.Retired, id) }
+
+// circle finds a way from a cause back to itself along `refines`, told at the cause whose id comes first. Of two causes that explain each
+// other the order of discovery would decide. (`leads_to` may go both ways: there times decide.)
+func (s *Set) circle(c *Cause) []string {
+	seen := map[string]bool{}
+	var walk func(at *Cause, way []string) []string
+	walk = func(at *Cause, way []string) []string {
+		for _, id := range at.Refines {
+			next := s.causes[id]
+			if next == nil || next == at || id < c.ID {
+				continue
+			}
+			if next == c {
+				return way
+			}
+			if !seen[id] {
+				seen[id] = true
+				if found := walk(next, append(way, id)); found != nil {
+					return found
+				}
+			}
+		}
+		return nil
+	}
+	return walk(c, []string{c.ID})
 }

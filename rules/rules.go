@@ -95,6 +95,7 @@ type Rule struct {
 	Near    []Example
 	Retired bool
 
+	YAML string // the rule as it stands in its file
 	File string // where the rule stands
 	Line int
 

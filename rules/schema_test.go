@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -126,11 +128,43 @@ func TestSchemaRefuses(t *testing.T) {
 		{"a time around a fact", `rules: [{id: a, when: {anchor: b, all: [{fact: d, after: 1s}]}, examples: {hit: [a], near: [b]}}]`},
 		{"a duration without a unit", `rules: [{id: a, when: {anchor: b, all: [{rule: c, after: "5"}]}, examples: {hit: [a], near: [b]}}]`},
 		{"a count without a comparison", `rules: [{id: a, when: {anchor: b, count: "5"}, examples: {hit: [a], near: [b]}}]`},
+		{"a count that is a version", `rules: [{id: a, when: {anchor: b, count: ">= 1.5"}, examples: {hit: [a], near: [b]}}]`},
+		{"around beside after", `rules: [{id: a, when: {anchor: b, all: [{rule: c, after: 1s, around: 1s}]}, examples: {hit: [a], near: [b]}}]`},
+		{"a step of a sequence that looks back", `rules: [{id: a, when: {anchor: b, sequence: [{rule: c, before: 1s}]}, examples: {hit: [a], near: [b]}}]`},
+		{"within, but nothing to count", `rules: [{id: a, when: {anchor: b, within: 1s}, examples: {hit: [a], near: [b]}}]`},
+		{"a situation that sets a fact", `rules: [{id: a, set: {b: c}, when: {anchor: b}, examples: {hit: [a], near: [b]}}]`},
+		{"something against nothing", `rules: [{id: a, role: against, match: {literals: [abcde]}, examples: {hit: [a], near: [b]}}]`},
+		{"not not", `rules: [{id: a, match: {literals: [abcde], fields: {level: {not: {not: info}}}}, examples: {hit: [a], near: [b]}}]`},
+		{"a list of no values", `rules: [{id: a, match: {literals: [abcde], fields: {level: []}}, examples: {hit: [a], near: [b]}}]`},
+		{"an override that changes nothing", `overrides: [{rule: a}]`},
+		{"an override of a cause's weight", `overrides: [{cause: a, severity: info, weight: 0.5}]`},
+		{"another version", `version: 2`},
 		{"more than certain", `overrides: [{rule: a, weight: 1.5}]`},
 		{"an override of nothing", `overrides: [{severity: info}]`},
 	} {
 		if s.Validate(fromYAML(t, []byte(c.file))) == nil {
 			t.Errorf("%s: the schema takes %s", c.why, c.file)
+		}
+	}
+}
+
+// The schema takes every file that the tests of the language load: it is not stricter than the parser where that matters.
+func TestLanguageFollowsTheSchema(t *testing.T) {
+	s := compiledSchema(t)
+	files, _ := filepath.Glob("testdata/language/*.txtar")
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, parts := archive(string(data))
+		for _, p := range parts {
+			if !strings.HasSuffix(p.name, ".yaml") {
+				continue
+			}
+			if err := s.Validate(fromYAML(t, completed(t, []byte(p.data)))); err != nil {
+				t.Errorf("%s, %s does not follow the schema: %v", f, p.name, err)
+			}
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/ianlancetaylor/demangle"
 )
@@ -29,10 +30,13 @@ type StackFrame struct {
 
 var (
 	trapHead = regexp.MustCompile(`Function: (\S+) failed: ?`)
-	v8Frame  = regexp.MustCompile(`^\s*(\d+):\s+(0x[0-9a-fA-F]+) - (.*)$`)
-	wtFrame  = regexp.MustCompile(`^\s*(\d+):\s+(0x[0-9a-fA-F]+) - (?:[^!]*!)?(.*)$`)
-	wzFrame  = regexp.MustCompile(`^\t\S*?\.([^\s(].*?)\(`)
+	v8Frame  = regexp.MustCompile(`^\s*(\d+):\s+(0x[0-9a-fA-F]+) - (.*)$`) // wasmtime's too, with `module!` before the name
+	wvFrame  = regexp.MustCompile(`^\s*(\d+):\s+(wasm!.*)$`)
+	wzFrame  = regexp.MustCompile(`^\t([^\s.(]*)\.(.+?)\((?:(?:[if](?:32|64)|v128|externref|funcref),?)*\)(?: [a-z0-9,()]+)?$`)
 	hashTail = regexp.MustCompile(`::h[0-9a-f]{16}$`)
+	llvmTail = regexp.MustCompile(`(?: \(\.llvm\.\d+\)|\.llvm\.\d+)$`)
+	hostPart = regexp.MustCompile(`^(?:env|wasi_\w+)$`)
+	nameless = regexp.MustCompile(`^(?:unknown\(|<unknown>|<wasm function \d+>$|wasm-function\[\d+\]$|\$f?\d+$)`)
 )
 
 // maxFrames bounds how many frames of a backtrace are kept. V8 prints at most 20 (Envoy 1.39), wazero 30, wasmtime all.
@@ -54,17 +58,16 @@ func (s *Set) ParseTrap(message string) (t TrapInfo, ok bool) {
 		t.Engine = "wasmtime"
 	case strings.Contains(message, "Exception: "):
 		t.Engine = "wamr"
-	case strings.Contains(message, "wasm error:"), strings.Contains(message, "wasm stack trace:"):
+	case strings.Contains(message, "wasm error:"), strings.Contains(message, "wasm stack trace:"), strings.Contains(message, "module closed with "):
 		t.Engine = "wazero"
 	case strings.Contains(message, "wavm."):
 		t.Engine = "wavm"
 	}
-	if i := strings.Index(message, "wasm trap: "); i >= 0 {
-		t.Text, _, _ = strings.Cut(message[i:], "\n")
-	}
 	words := head
-	if t.Engine == "wasmtime" {
-		words = message
+	if i := strings.Index(message, "wasm trap: "); i >= 0 { // below the backtrace, from wasmtime 1.0 on
+		t.Text, _, _ = strings.Cut(message[i:], "\n")
+		t.Text = strings.TrimSpace(t.Text)
+		words = t.Text
 	}
 	t.Class = s.trapClass(words)
 	if t.Engine == "" && strings.Contains(message, "Proxy-Wasm plugin in-VM backtrace") {
@@ -76,18 +79,26 @@ func (s *Set) ParseTrap(message string) (t TrapInfo, ok bool) {
 		rest = message
 	}
 	t.Backtrace = strings.Contains(rest, "backtrace") || strings.Contains(rest, "stack trace")
-	for _, l := range strings.Split(rest, "\n") {
-		if f, is := s.parseFrame(l); is {
-			t.Backtrace = true
-			if t.Engine == "wazero" {
-				f.Index = len(t.Frames)
-			}
-			if t.Frames = append(t.Frames, f); len(t.Frames) == maxFrames {
-				break
-			}
-		}
-	}
+	s.frames(&t, rest)
 	return t, ok || t.Class != "" && t.Engine != "" || len(t.Frames) > 0
+}
+
+// frames reads the backtrace. wasmtime prints it twice when it says what caused what: where the numbers begin again, it is over.
+func (s *Set) frames(t *TrapInfo, lines string) {
+	for l := range strings.Lines(lines) {
+		f, ok := s.parseFrame(strings.TrimRight(l, "\r\n"), t.Engine)
+		if !ok {
+			continue
+		}
+		t.Backtrace = true
+		if t.Engine == "wazero" {
+			f.Index = len(t.Frames)
+		}
+		if n := len(t.Frames); n == maxFrames || n > 0 && f.Index <= t.Frames[n-1].Index {
+			return
+		}
+		t.Frames = append(t.Frames, f)
+	}
 }
 
 // trapClass looks an engine's words up in the dictionary; the longest text that occurs wins.
@@ -103,22 +114,29 @@ func (s *Set) trapClass(text string) string {
 	return class
 }
 
-func (s *Set) parseFrame(l string) (f StackFrame, ok bool) {
+func (s *Set) parseFrame(l, engine string) (f StackFrame, ok bool) {
+	name, module := "", ""
 	if m := v8Frame.FindStringSubmatch(l); m != nil {
-		name := m[3]
-		if strings.Contains(name, "!") && !strings.Contains(name, "wasm!") {
-			if w := wtFrame.FindStringSubmatch(l); w != nil {
-				name = w[3]
-			}
-		}
 		f.Index, _ = strconv.Atoi(m[1])
-		f.Offset, f.Function = m[2], Demangle(name)
+		f.Offset, name = m[2], m[3]
+	} else if m := wvFrame.FindStringSubmatch(l); m != nil {
+		f.Index, _ = strconv.Atoi(m[1])
+		name = m[2]
 	} else if m := wzFrame.FindStringSubmatch(l); m != nil {
-		f.Function = Demangle(m[1])
+		module, name = m[1], m[2]
 	} else {
 		return f, false
 	}
+	if engine == "wasmtime" || engine == "wavm" { // V8 tells no module, and names may hold a `!`: `fn() -> !`
+		if _, after, ok := strings.Cut(name, "!"); ok {
+			name = after
+		}
+	}
+	f.Function = Demangle(name)
 	f.Kind, f.What = s.FrameKind(f.Function)
+	if f.Kind == "user" && hostPart.MatchString(module) {
+		f.Kind, f.What = "runtime", "hostcall" // wazero lists the host's functions as well
+	}
 	return f, true
 }
 
@@ -129,15 +147,14 @@ func (s *Set) FrameKind(function string) (kind, what string) {
 			return s.Frames[i].Kind, s.Frames[i].What
 		}
 	}
-	if function == "" || strings.HasPrefix(function, "unknown(") || strings.HasPrefix(function, "<unknown>") {
+	if function == "" || nameless.MatchString(function) {
 		return "user", "unnamed"
 	}
 	return "user", ""
 }
 
-// legacy undoes what Envoy's __cxa_demangle leaves of Rust's legacy mangling: `_$LT$a..B$u20$as$u20$c..D$GT$::f::h0123456789abcdef`.
-var legacy = strings.NewReplacer("$LT$", "<", "$GT$", ">", "$LP$", "(", "$RP$", ")", "$C$", ",", "$RF$", "&", "$BP$", "*", "$SP$", "@",
-	"$u20$", " ", "$u27$", "'", "$u5b$", "[", "$u5d$", "]", "$u7b$", "{", "$u7d$", "}", "$u3b$", ";", "$u2b$", "+", "$u22$", `"`, "..", "::")
+// maxName is how long a name may be, mangled and demangled (2^12): backward references let a short one say very much.
+const maxName = 4096
 
 // Demangle gives the name as its author wrote it: Rust v0 and legacy, C++, and names that Envoy demangled halfway. Names that are not
 // mangled come back unchanged.
@@ -146,21 +163,52 @@ func Demangle(name string) string {
 	if i := strings.IndexByte(name, '\t'); i >= 0 {
 		name = name[:i]
 	}
-	if len(name) > 4096 {
+	if len(name) > maxName {
 		return name
 	}
 	if strings.HasPrefix(name, "_R") || strings.HasPrefix(name, "_Z") {
-		if d, err := demangle.ToString(name, demangle.NoClones, demangle.LLVMStyle); err == nil {
+		if d, err := demangle.ToString(name, demangle.NoClones, demangle.LLVMStyle, demangle.MaxLength(12)); err == nil {
 			name = d
 		}
 	}
-	if strings.Contains(name, "$") {
-		name = strings.TrimPrefix(legacy.Replace(name), "_<")
-		if strings.Contains(name, ">::") && !strings.HasPrefix(name, "<") {
-			name = "<" + name
+	name = llvmTail.ReplaceAllString(name, "")
+	if hash := hashTail.FindStringIndex(name); hash != nil || escapes.MatchString(name) {
+		if hash != nil {
+			name = name[:hash[0]]
 		}
+		name = unescapeLegacy(name)
 	}
-	return hashTail.ReplaceAllString(name, "")
+	return name
+}
+
+// escapes are what Envoy's __cxa_demangle leaves of Rust's legacy mangling: `_$LT$a..B$u20$as$u20$c..D$GT$::f::h0123456789abcdef`.
+var escapes = regexp.MustCompile(`\$(?:SP|BP|RF|LT|GT|LP|RP|C|u[0-9a-f]{1,6})\$`)
+
+var escaped = map[string]string{"SP": "@", "BP": "*", "RF": "&", "LT": "<", "GT": ">", "LP": "(", "RP": ")", "C": ","}
+
+// unescapeLegacy undoes them. A part of a path that begins with one has an underscore in front, since no symbol begins with `$`.
+func unescapeLegacy(name string) string {
+	if !escapes.MatchString(name) {
+		return name
+	}
+	parts := strings.Split(name, "::")
+	for i, p := range parts {
+		if strings.HasPrefix(p, "_$") {
+			p = p[1:]
+		}
+		p = strings.ReplaceAll(p, "..", "::")
+		parts[i] = escapes.ReplaceAllStringFunc(p, func(e string) string {
+			e = strings.Trim(e, "$")
+			if s, ok := escaped[e]; ok {
+				return s
+			}
+			if r, err := strconv.ParseUint(e[1:], 16, 32); err == nil && unicode.IsPrint(rune(r)) {
+				return string(rune(r))
+			}
+			return "$" + e + "$"
+		})
+	}
+	return strings.Join(parts, "::")
 }
 
 // Repeats is how often the most frequent frame (function and offset) occurs: runaway recursion shows one of them again and again.

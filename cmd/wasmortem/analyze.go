@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/wasmortem/wasmortem/analyze"
 	"github.com/wasmortem/wasmortem/ingest"
@@ -84,6 +85,9 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	if o.Until, err = parseWhen(f.until, time.Now()); err != nil {
 		return usage("--until: %v", err)
 	}
+	if !o.Since.IsZero() && !o.Until.IsZero() && o.Until.Before(o.Since) {
+		return usage("--until %s lies before --since %s: that leaves nothing", f.until, f.since)
+	}
 	if f.failOn != "" && analyze.Severity(f.failOn).Rank() == 0 && f.failOn != "info" {
 		return usage("--fail-on: unknown severity %q (want info, warning, error or critical)", f.failOn)
 	}
@@ -95,7 +99,13 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	if err := missing(paths); err != nil {
 		return err
 	}
-	corpus := ingest.Files(paths, ingest.Options{Stdin: a.in, Hash: f.custody, Progress: a.progress()})
+	if paths, err = distinctPaths(paths); err != nil {
+		return err
+	}
+	if err := writable(f.output); err != nil {
+		return err
+	}
+	corpus := ingest.Files(paths, ingest.Options{Stdin: interruptible(ctx, a.in), Hash: f.custody, Progress: a.progress()})
 	r, runErr := analyze.Run(ctx, corpus, o)
 	a.clearProgress()
 	interrupted := runErr != nil && ctx.Err() != nil
@@ -136,6 +146,59 @@ func missing(paths []string) error {
 	return nil
 }
 
+// distinctPaths leaves out paths that name a file named before: given twice, it would count twice.
+func distinctPaths(paths []string) ([]string, error) {
+	var out []string
+	var seen []os.FileInfo
+	stdin := false
+next:
+	for _, p := range paths {
+		if p == "-" {
+			if stdin {
+				return nil, usage("standard input (-) can be read only once")
+			}
+			stdin = true
+			out = append(out, p)
+			continue
+		}
+		if info, err := os.Stat(p); err == nil {
+			for _, s := range seen {
+				if os.SameFile(s, info) {
+					continue next
+				}
+			}
+			seen = append(seen, info)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// writable finds out before a long analysis whether its report could be written.
+func writable(path string) error {
+	if path == "" || path == "-" {
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return status{exitUnreadable, fmt.Errorf("cannot write %s: it is a folder", path)}
+	}
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return status{exitUnreadable, fmt.Errorf("cannot write %s: %w", path, errors.Unwrap(err))}
+	}
+	return nil
+}
+
+// interruptible gives a reader that ends when ctx does, also while a read of r blocks.
+func interruptible(ctx context.Context, r io.Reader) io.Reader {
+	pr, pw := io.Pipe()
+	go func() {
+		_, err := io.Copy(pw, r)
+		pw.CloseWithError(err)
+	}()
+	context.AfterFunc(ctx, func() { pw.Close() })
+	return pr
+}
+
 func unreadable(r *analyze.Report) bool {
 	for i := range r.Inputs {
 		if r.Inputs[i].Error == "" || r.Inputs[i].Bytes > 0 {
@@ -165,6 +228,10 @@ func (a *app) warnInputs(r *analyze.Report) {
 			fmt.Fprintf(a.err, "wasmortem: %s: %s\n", in.Path, in.Error)
 		case in.Bytes == 0:
 			fmt.Fprintf(a.err, "wasmortem: %s is empty\n", in.Path)
+		case in.Kind == "unknown":
+			fmt.Fprintf(a.err, "wasmortem: %s is no text, and nothing else that is known: not read\n", in.Path)
+		case in.Kind == "text" && in.First == nil && in.Records == 0:
+			fmt.Fprintf(a.err, "wasmortem: %s holds no record that looks like a log\n", in.Path)
 		}
 	}
 }
@@ -185,7 +252,7 @@ func (a *app) chooseFormat(name, output string) (reports.Format, error) {
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 func (a *app) reportOptions(output string) reports.Options {
@@ -193,6 +260,11 @@ func (a *app) reportOptions(output string) reports.Options {
 	if output == "" && isTerminal(a.out) {
 		_, no := a.env("NO_COLOR")
 		o.Color = !no
+		if f, ok := a.out.(*os.File); ok {
+			if w, _, err := term.GetSize(int(f.Fd())); err == nil {
+				o.Width = w
+			}
+		}
 	}
 	return o
 }
@@ -209,7 +281,7 @@ func (a *app) write(path string, render func(io.Writer) error) error {
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".wasmortem-*")
 	if err != nil {
-		return status{exitUnreadable, fmt.Errorf("writing %s: %w", path, err)}
+		return status{exitUnreadable, fmt.Errorf("writing %s: %w", path, bare(err))}
 	}
 	defer os.Remove(tmp.Name())
 	if _, err = tmp.Write(buf.Bytes()); err == nil {
@@ -222,9 +294,22 @@ func (a *app) write(path string, render func(io.Writer) error) error {
 		err = os.Rename(tmp.Name(), path)
 	}
 	if err != nil {
-		return status{exitUnreadable, fmt.Errorf("writing %s: %w", path, err)}
+		return status{exitUnreadable, fmt.Errorf("writing %s: %w", path, bare(err))}
 	}
 	return nil
+}
+
+// bare takes the path off an error: that of a temporary file says nothing to anybody.
+func bare(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	var l *os.LinkError
+	if errors.As(err, &l) {
+		return l.Err
+	}
+	return err
 }
 
 // parseWhen reads a time or an age. An empty text is no bound.

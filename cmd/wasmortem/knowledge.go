@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"sort"
@@ -20,18 +19,27 @@ func (a *app) rulesCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "rules", Short: "The knowledge: list, show, check and test rules", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.PersistentFlags().StringArrayVar(&paths, "rules", nil, "rules file or folder to add (repeatable)")
-	format := ""
+	var format string
 	list := &cobra.Command{Use: "list", Short: "List all rules with the cause that each supports", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return a.listRules(paths, format) }}
-	list.Flags().StringVar(&format, "format", "text", "text or json")
 	show := &cobra.Command{Use: "show ID", Short: "Show one rule", Args: exactly(1, "rules show: which rule? (see: wasmortem rules list)"),
-		RunE: func(_ *cobra.Command, args []string) error { return a.showRule(paths, args[0]) }}
+		RunE: func(_ *cobra.Command, args []string) error { return a.showRule(paths, args[0], format) }}
 	lint := &cobra.Command{Use: "lint [FILE…]", Short: "Check rules files and report every mistake with file and line",
 		Long: "Checks the shipped rules together with FILEs and prints every mistake and warning at once. Exit status 2 when there is a mistake.",
-		RunE: func(_ *cobra.Command, args []string) error { return a.lintRules(append(paths, args...)) }}
+		RunE: func(_ *cobra.Command, args []string) error { return a.lintRules(append(paths, args...), format) }}
 	test := &cobra.Command{Use: "test [FILE…]", Short: "Run the examples of every rule: each hit must match, each near miss must not",
-		RunE: func(_ *cobra.Command, args []string) error { return a.testRules(append(paths, args...)) }}
-	cmd.AddCommand(list, show, lint, test)
+		RunE: func(_ *cobra.Command, args []string) error { return a.testRules(append(paths, args...), format) }}
+	for _, c := range []*cobra.Command{list, show, lint, test} {
+		formatFlag(c, &format)
+		cmd.AddCommand(c)
+	}
+	if set, err := a.loadRules(nil); err == nil {
+		var ids []string
+		for _, r := range set.Rules {
+			ids = append(ids, r.ID)
+		}
+		show.ValidArgsFunction = cobra.FixedCompletions(ids, cobra.ShellCompDirectiveNoFileComp)
+	}
 	return cmd
 }
 
@@ -45,39 +53,43 @@ func exactly(n int, help string) cobra.PositionalArgs {
 	}
 }
 
+// ruleRow is a rule as list and show print it in JSON.
+type ruleRow struct {
+	ID     string   `json:"id"`
+	Cause  string   `json:"cause,omitempty"`
+	Role   string   `json:"role"`
+	Weight float64  `json:"weight"`
+	About  string   `json:"about"`
+	Source string   `json:"source,omitempty"`
+	File   string   `json:"file"`
+	Line   int      `json:"line"`
+	YAML   string   `json:"yaml,omitempty"`
+	Hits   []string `json:"hits,omitempty"`
+	Near   []string `json:"near_misses,omitempty"`
+}
+
+func rowOf(r *rules.Rule) ruleRow {
+	return ruleRow{ID: r.ID, Cause: r.Cause, Role: string(r.Role), Weight: r.Weight, About: r.About, Source: r.Source, File: r.File, Line: r.Line}
+}
+
 func (a *app) listRules(paths []string, format string) error {
 	set, err := a.loadRules(paths)
 	if err != nil {
 		return err
 	}
-	type row struct {
-		ID     string  `json:"id"`
-		Cause  string  `json:"cause,omitempty"`
-		Role   string  `json:"role"`
-		Weight float64 `json:"weight"`
-		About  string  `json:"about"`
-		File   string  `json:"file"`
-		Line   int     `json:"line"`
-	}
-	rows := []row{}
+	rows := []ruleRow{}
 	for _, r := range set.Rules {
-		rows = append(rows, row{r.ID, r.Cause, string(r.Role), r.Weight, r.About, r.File, r.Line})
+		rows = append(rows, rowOf(r))
 	}
-	switch format {
-	case "json":
-		e := json.NewEncoder(a.out)
-		e.SetIndent("", "  ")
-		return e.Encode(rows)
-	case "text":
+	return a.textOrJSON(format, rows, func() error {
 		for _, r := range rows {
 			fmt.Fprintf(a.out, "%-28s %-26s %-12s %s\n", r.ID, r.Cause, r.Role, r.About)
 		}
 		return nil
-	}
-	return usage("unknown format %q (want text or json)", format)
+	})
 }
 
-func (a *app) showRule(paths []string, id string) error {
+func (a *app) showRule(paths []string, id, format string) error {
 	set, err := a.loadRules(paths)
 	if err != nil {
 		return err
@@ -86,16 +98,24 @@ func (a *app) showRule(paths []string, id string) error {
 	if r == nil {
 		return usage("no rule %q; wasmortem rules list shows all", id)
 	}
+	row := rowOf(r)
+	row.YAML = r.YAML
+	for _, e := range r.Hits {
+		row.Hits = append(row.Hits, e.Text)
+	}
+	for _, e := range r.Near {
+		row.Near = append(row.Near, e.Text)
+	}
+	return a.textOrJSON(format, row, func() error { return a.printRule(r) })
+}
+
+func (a *app) printRule(r *rules.Rule) error {
 	fmt.Fprintf(a.out, "%s  (%s:%d)\n%s\n\ncause   %s\nrole    %s\nweight  %g\nsource  %s\n", r.ID, r.File, r.Line, r.About, orDash(r.Cause), r.Role, r.Weight, orDash(r.Source))
 	if m := r.Match; m != nil {
-		fmt.Fprintf(a.out, "\nmatches a record that holds one of\n  %s\n", strings.Join(quoteAll(m.Literals), "\n  "))
-		if m.Regex != nil {
-			fmt.Fprintf(a.out, "and\n  /%s/\n", m.Regex)
-		}
+		fmt.Fprintf(a.out, "\nlooks at records that hold one of\n  %s\n", strings.Join(quoteAll(m.Literals), "\n  "))
 	}
-	if w := r.When; w != nil {
-		fmt.Fprintf(a.out, "\nfires when %s matches and its conditions hold (see the file)\n", w.Anchor)
-	}
+	definition, _, _ := strings.Cut(r.YAML, "\nexamples:")
+	fmt.Fprintf(a.out, "\ndefinition:\n  %s\n", strings.ReplaceAll(strings.TrimSpace(definition), "\n", "\n  "))
 	for _, e := range r.Hits {
 		fmt.Fprintf(a.out, "\nhit:\n%s\n", escape.Text(strings.TrimRight(e.Text, "\n")))
 	}
@@ -120,37 +140,43 @@ func orDash(s string) string {
 	return s
 }
 
-func (a *app) lintRules(paths []string) error {
+func (a *app) lintRules(paths []string, format string) error {
 	set, err := a.loadRules(paths)
 	if err != nil {
 		return err
 	}
-	warnings := set.Lint()
-	for _, w := range warnings {
-		fmt.Fprintln(a.out, w)
-	}
-	fmt.Fprintf(a.out, "%d rules, %d causes, %d literals: no mistakes, %d warnings\n", len(set.Rules), len(set.Causes), len(set.Literals()), len(warnings))
-	return nil
+	warnings := append([]string{}, set.Lint()...)
+	result := map[string]any{"rules": len(set.Rules), "causes": len(set.Causes), "literals": len(set.Literals()), "warnings": warnings}
+	return a.textOrJSON(format, result, func() error {
+		for _, w := range warnings {
+			fmt.Fprintln(a.out, w)
+		}
+		fmt.Fprintf(a.out, "%d rules, %d causes, %d literals: no mistakes, %d warnings\n", len(set.Rules), len(set.Causes), len(set.Literals()), len(warnings))
+		return nil
+	})
 }
 
-func (a *app) testRules(paths []string) error {
+func (a *app) testRules(paths []string, format string) error {
 	set, err := a.loadRules(paths)
 	if err != nil {
 		return err
 	}
-	failed := analyze.TestRules(set)
-	for _, f := range failed {
-		fmt.Fprintln(a.out, f)
-	}
+	failed := append([]string{}, analyze.TestRules(set)...)
 	n := 0
 	for _, r := range set.Rules {
 		n += len(r.Hits) + len(r.Near)
 	}
-	fmt.Fprintf(a.out, "%d rules, %d examples, %d failed\n", len(set.Rules), n, len(failed))
-	if len(failed) > 0 {
-		return status{exitUsage, nil}
+	err = a.textOrJSON(format, map[string]any{"rules": len(set.Rules), "examples": n, "failed": failed}, func() error {
+		for _, f := range failed {
+			fmt.Fprintln(a.out, f)
+		}
+		fmt.Fprintf(a.out, "%d rules, %d examples, %d failed\n", len(set.Rules), n, len(failed))
+		return nil
+	})
+	if err == nil && len(failed) > 0 {
+		err = status{exitUsage, nil}
 	}
-	return nil
+	return err
 }
 
 func (a *app) runbookCommand() *cobra.Command {
@@ -161,6 +187,7 @@ func (a *app) runbookCommand() *cobra.Command {
 		Args:    exactly(1, "runbook: of which cause? (wasmortem runbook --help lists them)"),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.runbook(args[0], paths, format, output) }}
 	cmd.Flags().StringVar(&format, "format", "", "table, markdown or json (default: table on a terminal, else markdown)")
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formatNames(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this file instead of standard output")
 	cmd.Flags().StringArrayVar(&paths, "rules", nil, "rules file or folder to add (repeatable)")
 	if set, err := a.loadRules(nil); err == nil {
@@ -198,22 +225,18 @@ func (a *app) runbook(id string, paths []string, format, output string) error {
 }
 
 func (a *app) versionCommand() *cobra.Command {
-	format := ""
+	var format string
 	cmd := &cobra.Command{Use: "version", Short: "Print version and rules", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 		set, err := a.loadRules(nil)
 		if err != nil {
 			return err
 		}
 		v, c := buildVersion()
-		switch format {
-		case "json":
-			return json.NewEncoder(a.out).Encode(map[string]any{"version": v, "commit": c, "rules": set.Sum})
-		case "text":
+		return a.textOrJSON(format, map[string]string{"version": v, "commit": c, "rules": set.Sum}, func() error {
 			fmt.Fprintf(a.out, "wasmortem %s %s\nrules %s (%d rules, %d causes)\n", v, c, set.Sum[:12], len(set.Rules), len(set.Causes))
 			return nil
-		}
-		return usage("unknown format %q (want text or json)", format)
+		})
 	}}
-	cmd.Flags().StringVar(&format, "format", "text", "text or json")
+	formatFlag(cmd, &format)
 	return cmd
 }

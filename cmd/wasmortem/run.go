@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -106,13 +108,46 @@ Every flag can be set in the environment (WASMORTEM_FORMAT=json) or in a configu
 	}
 	root.PersistentFlags().String("config", "", "configuration file (YAML, TOML or JSON); default: wasmortem.yaml in the user's configuration folder, if there")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return a.configure(cmd) }
+	v, c := buildVersion()
+	root.Version = strings.TrimSpace(v + " " + c)
+	root.SetVersionTemplate("wasmortem {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%v (see: %s --help)", err, cmd.CommandPath())
+		text, _, _ := strings.Cut(err.Error(), ": strconv.") // nobody needs to know how we read numbers
+		return usage("%s (see: %s --help)", text, cmd.CommandPath())
 	})
 	for _, c := range []*cobra.Command{a.analyzeCommand(), a.rulesCommand(), a.runbookCommand(), a.collectCommand(), a.versionCommand()} {
 		root.AddCommand(c)
 	}
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Args = func(_ *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return usage("completion: no shell %q (want bash, zsh, fish or powershell)", args[0])
+				}
+				return nil
+			}
+			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 	return root
+}
+
+// values is the annotation of a flag that lists what it may be. A value from the environment or the configuration file that a command
+// does not know is no mistake: `format: table` is meant for those that have tables.
+const values = "values"
+
+// known reports whether some command has a flag of this name.
+func known(cmd *cobra.Command, name string) bool {
+	if cmd.Flags().Lookup(name) != nil || cmd.PersistentFlags().Lookup(name) != nil {
+		return true
+	}
+	for _, c := range cmd.Commands() {
+		if known(c, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // configure lets environment and configuration file stand in for flags that were not given. Flags win, then the environment.
@@ -136,8 +171,16 @@ func (a *app) configure(cmd *cobra.Command) error {
 			return usage("reading configuration %s: %v", v.ConfigFileUsed(), err)
 		}
 	}
+	for _, key := range v.AllKeys() {
+		if !known(cmd.Root(), key) {
+			return usage("configuration %s: there is no flag %q", v.ConfigFileUsed(), key)
+		}
+	}
 	var failed error
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if list := f.Annotations[values]; list != nil && !slices.Contains(list, v.GetString(f.Name)) && !writesReports(cmd) {
+			return
+		}
 		if f.Changed || f.Name == "help" || f.Name == "config" || !v.IsSet(f.Name) || failed != nil {
 			return
 		}
@@ -153,6 +196,30 @@ func (a *app) configure(cmd *cobra.Command) error {
 		}
 	})
 	return failed
+}
+
+// writesReports reports whether a command writes reports: there, an unknown format is a mistake wherever it comes from.
+func writesReports(cmd *cobra.Command) bool { return cmd.Name() == "analyze" || cmd.Name() == "runbook" }
+
+// formatFlag adds --format to a command that has only text and JSON.
+func formatFlag(cmd *cobra.Command, format *string) {
+	cmd.Flags().StringVar(format, "format", "text", "text or json")
+	_ = cmd.Flags().SetAnnotation("format", values, []string{"text", "json"})
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// textOrJSON writes a result in one of the two formats that every command has.
+func (a *app) textOrJSON(format string, v any, text func() error) error {
+	switch format {
+	case "json":
+		e := json.NewEncoder(a.out)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		return e.Encode(v)
+	case "text":
+		return text()
+	}
+	return usage("unknown format %q (want text or json)", format)
 }
 
 // loadRules compiles the shipped rules and those that --rules adds.
