@@ -62,28 +62,35 @@ func Run(ctx context.Context, corpus ingest.Corpus, o Options) (*Report, error) 
 	for _, f := range failed {
 		r.Incidents = append(r.Incidents, b.incident(f))
 	}
-	demote(set, r)
+	demote(failed, r)
 	r.Stats.Seconds = now().Sub(start).Seconds()
 	return r, err
 }
 
-// demote makes remarks of what hurts requests but no plugin, where something deeper was found in the same input: upstream errors are
-// background noise of every mesh, and the reader came for the failure.
-func demote(set *rules.Set, r *Report) {
-	deep := false
-	for i := range r.Incidents {
-		deep = deep || r.Incidents[i].Severity.Rank() >= Error.Rank()
-	}
-	if !deep {
-		return
-	}
-	for i := range r.Incidents {
+// demote makes remarks of what hurts a few requests but is no plugin's fault, where a plugin or the process failed in the same proxy: upstream
+// errors are background noise of every mesh, and the reader came for the failure. In another proxy they are a story of their own.
+func demote(failed []*failure, r *Report) {
+	for i, f := range failed {
 		inc := &r.Incidents[i]
-		if set.Cause(inc.RootCause).NotWasm && inc.Severity == Warning && inc.Count < 50 {
-			inc.Severity = Info
+		if !f.cause.NotWasm || inc.Severity != Warning || inc.Count >= 50 {
+			continue
+		}
+		for _, g := range failed {
+			if Severity(g.cause.Severity).Rank() >= Error.Rank() && sharesProxy(f, g) {
+				inc.Severity = Info
+			}
 		}
 	}
 	sort.SliceStable(r.Incidents, func(i, j int) bool { return r.Incidents[i].Severity.Rank() > r.Incidents[j].Severity.Rank() })
+}
+
+func sharesProxy(a, b *failure) bool {
+	for p := range a.proxies {
+		if b.proxies[p] {
+			return true
+		}
+	}
+	return false
 }
 
 // builder makes incidents of failures.

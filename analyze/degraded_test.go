@@ -65,6 +65,9 @@ var (
 const copies = 20
 
 func TestDegradedCopies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("thousands of analyses; run without -short")
+	}
 	set := ruleSet(t)
 	type tally struct{ right, wrong, missed, alarm int }
 	byKind := map[string]*tally{}

@@ -268,25 +268,28 @@ next:
 // near is how far apart two failures of different proxies may be to be one event.
 const nearby = 15 * time.Minute
 
-// adopt hangs what is only a consequence (503s without a word in one pod) below the one deeper failure that happened in another pod
-// at the same time. With several candidates nobody can tell, and it stays on its own.
+// adopt hangs consequences below a failure of other proxies: what only says what was seen (503s without a word in one pod) below the one
+// deeper failure of the same time, and what a failure elsewhere leads to (upstream errors after a crash) below that. With several
+// candidates nobody can tell, and it stays on its own.
 func (d *diagnosis) adopt(fs []*failure) []*failure {
 	gone := map[*failure]bool{}
 	for _, b := range fs {
-		if !b.cause.Vague {
+		if !b.cause.Vague && !b.cause.Remote {
 			continue
 		}
 		var parents []*failure
 		for _, a := range fs {
-			if a != b && !a.cause.Vague && leadsTo(a.cause, b.cause) && overlap(a, b) {
+			if a != b && !a.cause.Vague && leadsTo(a.cause, b.cause) && overlap(a, b) && (b.cause.Vague || follows(a, b)) {
 				parents = append(parents, a)
 			}
 		}
 		if len(parents) == 1 {
 			a := parents[0]
 			a.follows = append(a.follows, b)
-			for p := range b.proxies {
-				a.proxies[p] = true
+			if b.cause.Vague {
+				for p := range b.proxies {
+					a.proxies[p] = true
+				}
 			}
 			gone[b] = true
 		}

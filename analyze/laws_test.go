@@ -63,8 +63,8 @@ func TestEvidenceIsTheLine(t *testing.T) {
 		for _, inc := range r.Incidents {
 			for _, e := range inc.Evidence {
 				data, err := os.ReadFile(e.Source)
-				if err != nil || bytes.HasPrefix(data, []byte("\x1f\x8b")) || bytes.HasPrefix(data, []byte("\x28\xb5\x2f\xfd")) {
-					continue // inside an archive
+				if err != nil || bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) || bytes.HasPrefix(data, []byte("\x1f\x8b")) || bytes.HasPrefix(data, []byte("\x28\xb5\x2f\xfd")) {
+					continue // inside an archive, or UTF-16, which is read as UTF-8
 				}
 				lines := strings.Split(string(data), "\n")
 				if e.Line < 1 || int(e.Line) > len(lines) || strings.TrimSuffix(lines[e.Line-1], "\r") != e.Text {

@@ -2,74 +2,160 @@ package ingest
 
 import (
 	"bytes"
-	"encoding/json"
-	"strconv"
 	"time"
 )
 
-// parseAccessText reads an access log line after its `[time] `. b is the whole line, r starts at the quote of the request.
+// access is an [Access] that still points into the line. Numbers that are absent are -1.
+type access struct {
+	method, path, flags, details, upstream []byte
+	status                                 int
+	duration                               time.Duration
+	sent                                   int64
+}
+
+var noAccess = access{status: -1, duration: -1, sent: -1}
+
+// accessText reads an access log line after its `[time] `. b is the whole line, r starts at the quote of the request.
 //
 // Envoy:  "METHOD PATH PROTOCOL" CODE FLAGS RECEIVED SENT DURATION UPSTREAM-DURATION "XFF" "UA" "ID" "AUTHORITY" "UPSTREAM"
-// Istio ≥ 1.8:  … CODE FLAGS DETAILS CONNECTION-DETAILS "TRANSPORT-FAILURE" RECEIVED SENT DURATION … "UPSTREAM" CLUSTER …
-func parseAccessText(b, r []byte, h *head, peek bool) bool {
-	h.dialect, h.kind, h.single = "access", KindAccess, true
-	h.message = b
+// Istio ≥ 1.9:  … CODE FLAGS DETAILS CONNECTION-DETAILS "TRANSPORT-FAILURE" RECEIVED SENT DURATION … "UPSTREAM" CLUSTER …
+// Istio ≤ 1.8:  … CODE FLAGS "MIXER-STATUS" "TRANSPORT-FAILURE" RECEIVED SENT DURATION … "UPSTREAM" CLUSTER …
+func (h *head) accessText(b, r []byte, peek bool) {
+	h.dialect, h.kind, h.single, h.message = "access", KindAccess, true, b
 	if peek {
-		return true
+		return
 	}
-	end := bytes.Index(r[1:], []byte(`" `))
+	h.access = noAccess
+	end := requestEnd(r)
 	if end < 0 {
-		return true
+		return
 	}
-	req, r := r[1:1+end], r[end+3:]
-	a := &Access{Status: -1, Duration: -1, BytesSent: -1}
-	h.access = a
-	if sp := bytes.IndexByte(req, ' '); sp > 0 {
-		a.Method = string(req[:sp])
-		a.Path = string(req[sp+1:])
-		if i := bytes.LastIndexByte(req[sp+1:], ' '); i >= 0 {
-			a.Path = string(req[sp+1 : sp+1+i])
+	h.access.request(r[1:end])
+	h.access.results(r[end+1:])
+}
+
+// requestEnd finds the quote that ends `"METHOD PATH PROTOCOL"`. A path may hold quotes: Envoy does not escape them in text formats.
+func requestEnd(r []byte) int {
+	first := -1
+	for i := 1; i < len(r); {
+		q := bytes.IndexByte(r[i:], '"')
+		if q < 0 {
+			break
 		}
-	}
-	f, n := fields(r)
-	if n < 2 {
-		return true
-	}
-	a.Status = digits(f[0])
-	a.Flags = string(f[1])
-	i := 2
-	if n > 5 && digits(f[2]) < 0 && f[2][0] != '"' { // Istio: details, termination details, transport failure
-		a.Details = string(f[2])
-		i = 3
-		if i < n && f[i][0] != '"' && digits(f[i]) < 0 {
-			i++
-		}
-		if i < n && f[i][0] == '"' {
-			i++
-		}
-	} else if n > 2 && f[2][0] == '"' { // Istio ≤ 1.7: mixer status, transport failure
-		for i < n && f[i][0] == '"' {
-			i++
-		}
-	}
-	if i+2 < n {
-		if v, err := strconv.ParseInt(string(f[i+1]), 10, 64); err == nil {
-			a.BytesSent = v
-		}
-		if v := digits(f[i+2]); v >= 0 && len(f[i+2]) < 10 {
-			a.Duration = time.Duration(v) * time.Millisecond
-		}
-	}
-	// The fifth quoted string after the durations is the upstream host.
-	q := 0
-	for ; i < n; i++ {
-		if f[i][0] == '"' {
-			if q++; q == 5 {
-				a.Upstream = string(bytes.Trim(f[i], `"`))
+		i += q
+		if i+1 == len(r) || r[i+1] == ' ' {
+			proto := r[1+bytes.LastIndexByte(r[1:i], ' ')+1 : i]
+			if string(proto) == "-" || bytes.HasPrefix(proto, []byte("HTTP/")) {
+				return i
+			}
+			if first < 0 {
+				first = i
 			}
 		}
+		i++
 	}
-	return true
+	return first
+}
+
+// request reads `METHOD PATH PROTOCOL`; the protocol may be missing.
+func (a *access) request(req []byte) {
+	method, path, ok := bytes.Cut(req, []byte{' '})
+	if !ok {
+		return
+	}
+	if i := bytes.LastIndexByte(path, ' '); i >= 0 {
+		path = path[:i]
+	}
+	a.method, a.path = method, path
+}
+
+// results reads what follows the request: code, flags and, depending on the version, details, then bytes and durations.
+func (a *access) results(r []byte) {
+	f, n := fields(r)
+	if n == 0 {
+		return
+	}
+	a.status = status(f[0])
+	i := 1
+	if i < n && isFlags(f[i]) {
+		a.flags = f[i]
+		i++
+	}
+	if i < n && number(f[i]) < 0 && f[i][0] != '"' { // Istio from 1.9 on
+		a.details = f[i]
+		i++
+		if i < n && f[i][0] != '"' && number(f[i]) < 0 { // connection termination details
+			i++
+		}
+	}
+	for i < n && f[i][0] == '"' { // transport failure, mixer status
+		i++
+	}
+	if i+2 < n {
+		a.sent = number(f[i+1])
+		if v := digits(f[i+2]); v >= 0 {
+			a.duration = time.Duration(v) * time.Millisecond
+		}
+	}
+	// The upstream host is the fifth string after the durations, which is the last one. A user agent with quotes in it makes it
+	// another than the fifth, other formats another than the last.
+	var last []byte
+	for ; i < n; i++ {
+		if f[i][0] == '"' && (last == nil || isHost(f[i])) {
+			last = f[i]
+		}
+	}
+	if last = bytes.Trim(last, `"`); isHost(last) {
+		a.upstream = last
+	}
+}
+
+// isHost recognises an upstream host: `-`, `10.0.0.1:8080`, `[::1]:80`, `envoy://internal/`, a socket's path.
+func isHost(f []byte) bool {
+	f = bytes.Trim(f, `"`)
+	if len(f) == 0 || bytes.IndexByte(f, ' ') >= 0 {
+		return false
+	}
+	return string(f) == "-" || f[0] == '/' || bytes.HasPrefix(f, []byte("envoy://")) || digits(f[bytes.LastIndexByte(f, ':')+1:]) > 0
+}
+
+// isFlags recognises Envoy's response flags: `-`, `UF,URX`, custom ones too. Other servers have a number in their place.
+func isFlags(f []byte) bool {
+	if string(f) == "-" {
+		return true
+	}
+	if len(f) < 2 || len(f) > 60 {
+		return false
+	}
+	for _, c := range f {
+		if !('A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == ',' || c == '_') {
+			return false
+		}
+	}
+	return digits(f[:1]) < 0
+}
+
+// status reads an HTTP status; 0 is what Envoy prints when there was none.
+func status(f []byte) int {
+	if v := digits(f); v == 0 && len(f) == 1 || v >= 100 && v <= 999 {
+		return v
+	}
+	return -1
+}
+
+// number reads a count of bytes, which needs more digits than [digits] takes; -1 when it is none.
+func number(b []byte) int64 {
+	if len(b) == 0 || len(b) > 18 {
+		return -1
+	}
+	var v int64
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return -1
+		}
+		v = v*10 + int64(c-'0')
+	}
+	return v
 }
 
 const maxFields = 32
@@ -77,7 +163,7 @@ const maxFields = 32
 // fields splits an access log line at blanks; a quoted field keeps its quotes.
 func fields(b []byte) (f [maxFields][]byte, n int) {
 	for i := 0; i < len(b) && n < maxFields; {
-		if b[i] == ' ' {
+		if b[i] == ' ' || b[i] == '\t' {
 			i++
 			continue
 		}
@@ -87,7 +173,7 @@ func fields(b []byte) (f [maxFields][]byte, n int) {
 			}
 			i = min(i+1, len(b))
 		} else {
-			for i < len(b) && b[i] != ' ' {
+			for i < len(b) && b[i] != ' ' && b[i] != '\t' {
 				i++
 			}
 		}
@@ -97,60 +183,125 @@ func fields(b []byte) (f [maxFields][]byte, n int) {
 	return f, n
 }
 
-// parseAccessJSON reads an access log entry in JSON: Istio's keys, and Envoy's command operators under their usual names.
-func parseAccessJSON(b []byte, h *head) bool {
-	var e struct {
-		StartTime   string `json:"start_time"`
-		Time        string `json:"time"`
-		Timestamp   string `json:"timestamp"`
-		Method      string `json:"method"`
-		Path        string `json:"path"`
-		Code        any    `json:"response_code"`
-		Status      any    `json:"status"`
-		Flags       string `json:"response_flags"`
-		Details     string `json:"response_code_details"`
-		Upstream    string `json:"upstream_host"`
-		Duration    any    `json:"duration"`
-		BytesSent   any    `json:"bytes_sent"`
-		RespCodeAlt any    `json:"responseCode"`
-	}
-	if json.Unmarshal(b, &e) != nil {
+// parseRequest finds an access log entry in any order of fields: somewhere stands METHOD PATH HTTP/…, quoted or not, and soon after it
+// a status. What stands before may tell the time.
+func parseRequest(b []byte, h *head, peek bool) bool {
+	i := bytes.Index(b, []byte(" HTTP/"))
+	if i < 0 {
 		return false
 	}
-	h.dialect, h.kind, h.single, h.message = "access-json", KindAccess, true, b
-	for _, s := range []string{e.StartTime, e.Time, e.Timestamp} {
-		if t, zoned, _, ok := parseTime([]byte(s)); ok {
-			h.time, h.zoned = t, zoned
-			break
+	path := bytes.LastIndexByte(b[:i], ' ') + 1
+	if path < 4 {
+		return false
+	}
+	method := bytes.LastIndexAny(b[:path-1], " \t\"'=|") + 1
+	end := i + len(" HTTP/")
+	for end < len(b) && ('0' <= b[end] && b[end] <= '9' || b[end] == '.') {
+		end++
+	}
+	if !isMethod(b[method:path-1]) || end-i > 10 {
+		return false
+	}
+	r := bytes.TrimLeft(b[end:], "\"' \t|,;")
+	word, rest := nextWord(r)
+	if status(word) < 100 {
+		if word, rest = nextWord(rest); status(word) < 100 {
+			return false
 		}
+		r = r[len(r)-len(rest)-len(word):]
 	}
-	a := &Access{Method: e.Method, Path: e.Path, Flags: e.Flags, Details: e.Details, Upstream: e.Upstream, Status: -1, Duration: -1, BytesSent: -1}
-	for _, v := range []any{e.Code, e.RespCodeAlt, e.Status} {
-		if n, ok := number(v); ok {
-			a.Status = int(n)
-			break
-		}
+	h.dialect, h.kind, h.single, h.message = "access", KindAccess, true, b
+	if peek {
+		return true
 	}
-	if n, ok := number(e.Duration); ok {
-		a.Duration = time.Duration(n) * time.Millisecond
-	}
-	if n, ok := number(e.BytesSent); ok {
-		a.BytesSent = n
-	}
-	if a.Upstream == "" {
-		a.Upstream = "-"
-	}
-	h.access = a
+	h.access = noAccess
+	h.access.method, h.access.path = b[method:path-1], b[path:i]
+	h.access.results(r)
+	h.requestTime(b[:method])
 	return true
 }
 
-func number(v any) (int64, bool) {
-	switch x := v.(type) {
-	case float64:
-		return int64(x), true
-	case string:
-		n, err := strconv.ParseInt(x, 10, 64)
-		return n, err == nil
+// requestTime finds a time in what stands before a request: at its start, or after a bracket as in the common log format.
+func (h *head) requestTime(b []byte) {
+	for _, s := range [][]byte{b, b[bytes.IndexByte(b, '[')+1:]} {
+		if t, zoned, _, ok := parseTime(s); ok {
+			h.time, h.zoned = t, zoned
+			return
+		}
+		if t, zoned, _, ok := parseCommonTime(s); ok {
+			h.time, h.zoned = t, zoned
+			return
+		}
 	}
-	return 0, false
+}
+
+func isMethod(m []byte) bool {
+	if len(m) < 3 || len(m) > 16 {
+		return false
+	}
+	for _, c := range m {
+		if !('A' <= c && c <= 'Z' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+// accessTo decides whether an object is an access log entry, and reads it as one: Istio's keys, Envoy's command operators under their
+// usual names, and what other servers call the same.
+func (l *fieldSet) accessTo(h *head, b []byte) bool {
+	var line access
+	if l.request != nil && l.method == nil && l.path == nil {
+		line.request(jsonText(l.request))
+	}
+	if !l.strong && (l.msg != nil || l.status == nil || l.method == nil && l.path == nil && !isMethod(line.method)) {
+		return false
+	}
+	h.dialect, h.kind, h.single, h.message = "access", KindAccess, true, b
+	if b[0] == '{' {
+		h.dialect = "access-json"
+	}
+	h.access = access{method: orDash(l.method), path: orDash(l.path), flags: orDash(l.flags), details: orDash(l.details), upstream: orDash(l.upstream),
+		status: status(bare(l.status)), duration: duration(bare(l.took), l.unit), sent: number(bare(l.sent))}
+	if isMethod(line.method) {
+		h.access.method, h.access.path = line.method, line.path
+	}
+	l.clock(h)
+	return true
+}
+
+// bare is a value without its quotes.
+func bare(v []byte) []byte { return bytes.Trim(v, `"`) }
+
+// orDash is the text of a value, and what Envoy's text formats print for null.
+func orDash(v []byte) []byte {
+	switch {
+	case len(v) == 0:
+		return nil
+	case string(v) == "null":
+		return []byte{'-'}
+	case v[0] == '"':
+		return jsonText(v)
+	}
+	return v
+}
+
+// duration reads a number of units, or one that names its unit: `12`, `12.5`, `0.012s`, `12ms`.
+func duration(b []byte, unit time.Duration) time.Duration {
+	if s, ok := bytes.CutSuffix(b, []byte("ms")); ok {
+		b, unit = s, time.Millisecond
+	} else if s, ok := bytes.CutSuffix(b, []byte("s")); ok {
+		b, unit = s, time.Second
+	}
+	whole, frac, _ := bytes.Cut(b, []byte{'.'})
+	v := number(whole)
+	if v < 0 || v > 1e9 {
+		return -1
+	}
+	d := time.Duration(v) * unit
+	if len(frac) > 0 && len(frac) < 10 {
+		ns, _ := parseFraction(append([]byte{'.'}, frac...))
+		d += time.Duration(ns) * unit / time.Second
+	}
+	return d
 }

@@ -20,7 +20,8 @@ const (
 	MaxRecordLines = 512
 )
 
-// Block is a stretch of an input: whole lines, with enough of what stands before and after to cut any record that touches it.
+// Block is a stretch of an input: whole lines, with enough of what stands before and after to cut any record that touches it. A block is
+// for one goroutine at a time; different blocks of an input may be worked on at once.
 type Block struct {
 	Input       *Input
 	Index       int       // number of the block in its input, from 0
@@ -31,10 +32,17 @@ type Block struct {
 	Tail        bool      // Data is the rest of a line longer than MaxLine: counted, not matched
 	First, Last time.Time // first and last time seen in Data, zero when none
 
-	buf    []byte // Data == buf[lo:hi], with up to MaxRecord bytes before and 2*MaxRecord after
+	buf    []byte // Data == buf[lo:hi], with up to contextBefore bytes before and contextAfter after
 	lo, hi int
 	pool   *sync.Pool
+	mark   int   // a position in buf where a line starts
+	marked int64 // its line number, 0 before the first use; see [Block.lineNumber]
 }
+
+const (
+	contextBefore = MaxRecord + 1 // the newline before the first line that a record may reach back to
+	contextAfter  = 2 * MaxRecord
+)
 
 // Release gives the block's memory back. Records cut from it must have been kept by then.
 func (b *Block) Release() {
@@ -45,7 +53,7 @@ func (b *Block) Release() {
 	}
 }
 
-// Context returns what stands around Data: up to MaxRecord bytes before it and 2*MaxRecord after. A store keeps a block
+// Context returns what stands around Data: a little more than MaxRecord bytes before it and twice as many after. A store keeps a block
 // together with it, so that the same records can be cut later.
 func (b *Block) Context() (before, after []byte) { return b.buf[:b.lo], b.buf[b.hi:] }
 
@@ -56,6 +64,9 @@ func NewBlock(in *Input, index int, offset, line int64, before, data, after []by
 	b := &Block{Input: in, Index: index, Offset: offset, Line: line, buf: buf, lo: len(before), hi: len(before) + len(data)}
 	b.Data = buf[b.lo:b.hi:b.hi]
 	b.Lines = countLines(b.Data)
+	if b.Lines > 0 && len(after) == 0 && len(data)-1-bytes.LastIndexByte(data, '\n') >= MaxLine {
+		b.Lines-- // the line goes on in a Tail block, which counts it
+	}
 	return b
 }
 
@@ -93,7 +104,7 @@ func newBlockReader(in *Input, r io.Reader, size int, pool *sync.Pool) *blockRea
 }
 
 // blockBuf is the capacity that a block's buffer needs.
-const blockBuf = MaxRecord + BlockSize + MaxLine + 2*MaxRecord + 8192
+const blockBuf = contextBefore + BlockSize + MaxLine + contextAfter + 8192
 
 // fill reads until n bytes stand after lo, or the input ends.
 func (r *blockReader) fill(n int) {
@@ -116,7 +127,7 @@ func (r *blockReader) fill(n int) {
 
 // next returns the next block, nil at the end of the input. Reading errors end the input after what was read.
 func (r *blockReader) next() *Block {
-	r.fill(r.size + MaxLine + 2*MaxRecord)
+	r.fill(r.size + MaxLine + contextAfter)
 	data := r.buf[r.lo:]
 	if len(data) == 0 {
 		return nil
@@ -186,7 +197,7 @@ func (r *blockReader) whole(data []byte, n int) (int, bool) {
 
 // take copies the context before, the block's n bytes, and what was read after them into a buffer of the block's own.
 func (r *blockReader) take(n int) []byte {
-	end := min(len(r.buf), r.lo+n+2*MaxRecord)
+	end := min(len(r.buf), r.lo+n+contextAfter)
 	var buf []byte
 	if p, _ := r.pool.Get().(*[]byte); p != nil && cap(*p) >= end {
 		buf = (*p)[:end]
@@ -205,7 +216,7 @@ func (r *blockReader) advance(n int, newlines int64) {
 	r.offset += int64(n)
 	r.line += newlines
 	pos := r.lo + n
-	keep := min(pos, MaxRecord)
+	keep := min(pos, contextBefore)
 	m := copy(r.buf, r.buf[pos-keep:])
 	r.buf = r.buf[:m]
 	r.lo = keep

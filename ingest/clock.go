@@ -1,10 +1,14 @@
 package ingest
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 // parseTime reads a timestamp at the start of b, in any of the forms that proxies, agents and log viewers print:
-// `2026-11-22 14:50:09.970`, `2026-11-22T14:50:09.970123Z`, `…+02:00`, `2026/11/22 14:50:09`. The fraction may have up to nine
-// digits after `.` or `,`. zoned is false when no zone was named, and then UTC is assumed; n is how many bytes were read.
+// `2026-11-22 14:50:09.970`, `2026-11-22T14:50:09.970123Z`, `…+02:00`, `… +0000 UTC`, `2026/11/22 14:50:09`. The fraction may have any
+// number of digits after `.` or `,`; those beyond the ninth are dropped. zoned is false when no zone was named, and then UTC is
+// assumed; n is how many bytes were read.
 //
 // It is written by hand because it runs on every candidate line: time.Parse needs the layout first and ten times as long.
 func parseTime(b []byte) (t time.Time, zoned bool, n int, ok bool) {
@@ -12,54 +16,102 @@ func parseTime(b []byte) (t time.Time, zoned bool, n int, ok bool) {
 		return
 	}
 	sep := b[4]
-	if (sep != '-' && sep != '/') || b[7] != sep || (b[10] != ' ' && b[10] != 'T' && b[10] != '_') || b[13] != ':' || b[16] != ':' {
+	if (sep != '-' && sep != '/') || b[7] != sep || (b[10] != ' ' && b[10] != 'T' && b[10] != '_') {
 		return
 	}
 	y, m, d := digits(b[0:4]), digits(b[5:7]), digits(b[8:10])
-	h, mi, s := digits(b[11:13]), digits(b[14:16]), digits(b[17:19])
-	if y < 0 || m < 1 || m > 12 || d < 1 || d > 31 || h < 0 || h > 23 || mi < 0 || mi > 59 || s < 0 || s > 60 {
-		return
+	secs, ok := parseClock(b[11:])
+	if !ok || y < 0 || m < 1 || m > 12 || d < 1 || d > daysIn(y, m) {
+		return t, false, 0, false
 	}
-	n = 19
-	ns := 0
-	if n < len(b) && (b[n] == '.' || b[n] == ',') {
-		i, scale := n+1, 100_000_000
-		for i < len(b) && '0' <= b[i] && b[i] <= '9' {
-			ns += int(b[i]-'0') * scale
-			scale /= 10
-			i++
-		}
-		if i > n+1 {
-			n = i
-		}
-	}
-	off := 0
-	switch {
-	case n < len(b) && (b[n] == 'Z' || b[n] == 'z'):
-		zoned, n = true, n+1
-	case n+5 < len(b) && (b[n] == '+' || b[n] == '-') && b[n+3] == ':':
-		if oh, om := digits(b[n+1:n+3]), digits(b[n+4:n+6]); oh >= 0 && om >= 0 {
-			off, zoned = oh*3600+om*60, true
-			if b[n] == '-' {
-				off = -off
-			}
-			n += 6
-		}
-	case n+4 < len(b) && (b[n] == '+' || b[n] == '-'):
-		if z := digits(b[n+1 : n+5]); z >= 0 {
-			off, zoned = z/100*3600+z%100*60, true
-			if b[n] == '-' {
-				off = -off
-			}
-			n += 5
-		}
-	}
-	sec := daysFromCivil(y, m, d)*86400 + int64(h*3600+mi*60+s-off)
-	return time.Unix(sec, int64(ns)).UTC(), zoned, n, true
+	ns, k := parseFraction(b[19:])
+	off, z := parseZone(b[19+k:])
+	sec := daysFromCivil(y, m, d)*86400 + int64(secs-off)
+	return time.Unix(sec, int64(ns)).UTC(), z > 0, 19 + k + z, true
 }
 
-// digits reads a fixed-width decimal number, -1 when one of the bytes is no digit.
+// parseClock reads `14:50:09` at the start of b and gives the seconds since midnight.
+func parseClock(b []byte) (secs int, ok bool) {
+	if len(b) < 8 || b[2] != ':' || b[5] != ':' {
+		return 0, false
+	}
+	h, m, s := digits(b[0:2]), digits(b[3:5]), digits(b[6:8])
+	if h < 0 || h > 23 || m < 0 || m > 59 || s < 0 || s > 59 {
+		return 0, false
+	}
+	return h*3600 + m*60 + s, true
+}
+
+// parseFraction reads `.970` or `,970`; n is 0 when there is none.
+func parseFraction(b []byte) (ns, n int) {
+	if len(b) < 2 || (b[0] != '.' && b[0] != ',') {
+		return 0, 0
+	}
+	scale := 100_000_000
+	for n = 1; n < len(b) && '0' <= b[n] && b[n] <= '9'; n++ {
+		ns += int(b[n]-'0') * scale
+		scale /= 10
+	}
+	if n == 1 {
+		return 0, 0
+	}
+	return ns, n
+}
+
+// parseZone reads `Z`, `+02:00`, `-0700`, ` UTC` or ` +0000 UTC` and gives the offset in seconds; n is 0 when no zone is named.
+func parseZone(b []byte) (off, n int) {
+	if len(b) == 0 {
+		return 0, 0
+	}
+	switch b[0] {
+	case 'Z', 'z':
+		return 0, 1
+	case '+', '-':
+		return parseOffset(b)
+	case ' ':
+		// A blank and a zone is how Go and PostgreSQL print; what follows must not be a word of the message.
+		if off, n = parseOffset(b[1:]); n > 0 {
+			n++
+		}
+		if r := b[n:]; len(r) >= 4 && (string(r[:4]) == " UTC" || string(r[:4]) == " GMT") {
+			n += 4
+		}
+		if n < len(b) && b[n] != ' ' && b[n] != ']' && b[n] != '\t' {
+			return 0, 0
+		}
+	}
+	return off, n
+}
+
+// parseOffset reads `+02:00`, `+0200`; time zones reach from -12:00 to +14:00, all that is below a day is taken.
+func parseOffset(b []byte) (off, n int) {
+	if len(b) < 5 || (b[0] != '+' && b[0] != '-') {
+		return 0, 0
+	}
+	h, m := digits(b[1:3]), -1
+	if b[3] == ':' {
+		if len(b) < 6 {
+			return 0, 0
+		}
+		m, n = digits(b[4:6]), 6
+	} else {
+		m, n = digits(b[3:5]), 5
+	}
+	if h < 0 || h > 23 || m < 0 || m > 59 {
+		return 0, 0
+	}
+	off = h*3600 + m*60
+	if b[0] == '-' {
+		off = -off
+	}
+	return off, n
+}
+
+// digits reads a decimal number of up to nine digits, -1 when there are more or one of the bytes is no digit. Empty is 0.
 func digits(b []byte) int {
+	if len(b) > 9 {
+		return -1
+	}
 	v := 0
 	for _, c := range b {
 		if c < '0' || c > '9' {
@@ -68,6 +120,20 @@ func digits(b []byte) int {
 		v = v*10 + int(c-'0')
 	}
 	return v
+}
+
+// daysIn is the number of days of a month.
+func daysIn(y, m int) int {
+	switch m {
+	case 4, 6, 9, 11:
+		return 30
+	case 2:
+		if y%4 == 0 && (y%100 != 0 || y%400 == 0) {
+			return 29
+		}
+		return 28
+	}
+	return 31
 }
 
 // daysFromCivil counts days from 1970-01-01 in the proleptic Gregorian calendar (the algorithm of Howard Hinnant's date paper).
@@ -86,25 +152,100 @@ func daysFromCivil(y, m, d int) int64 {
 	return int64(era)*146097 + int64(doe) - 719468
 }
 
-var months = [...]string{"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"}
+const months = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
-// parseSyslogTime reads `Nov 22 14:50:09`, which names no year: the time is told only when the caller knows one.
-func parseSyslogTime(b []byte) (month, day, secs, n int, ok bool) {
-	if len(b) < 15 || b[3] != ' ' || b[6] != ' ' || b[9] != ':' || b[12] != ':' {
-		return
+// parseMonth reads the English abbreviation of a month.
+func parseMonth(b []byte) int {
+	if len(b) < 3 {
+		return 0
 	}
-	for i, w := range months {
-		if string(b[:3]) == w {
-			month = i + 1
+	for i := 0; i < len(months); i += 3 {
+		if months[i] == b[0] && months[i+1] == b[1] && months[i+2] == b[2] {
+			return i/3 + 1
 		}
 	}
-	day = digits(b[5:6])
-	if b[4] != ' ' {
-		day = digits(b[4:6])
+	return 0
+}
+
+// parseYearless reads the times that name no year: `Nov 22 14:50:09` of syslog and journald, also with a fraction, and `1122
+// 14:50:09.970123` of klog. The time comes back in the year 0, see [Input.inYear].
+func parseYearless(b []byte) (t time.Time, n int, ok bool) {
+	if len(b) < 13 {
+		return
 	}
-	h, m, s := digits(b[7:9]), digits(b[10:12]), digits(b[13:15])
-	if month == 0 || day < 1 || day > 31 || h < 0 || h > 23 || m < 0 || m > 59 || s < 0 || s > 60 {
-		return 0, 0, 0, 0, false
+	m, d, rest := 0, 0, b
+	if '0' <= b[0] && b[0] <= '9' {
+		m, d, rest = digits(b[:2]), digits(b[2:4]), b[4:]
+	} else {
+		m = parseMonth(b)
+		if m == 0 || b[3] != ' ' {
+			return
+		}
+		d, rest = digits(bytes.TrimLeft(b[4:6], " ")), b[6:]
 	}
-	return month, day, h*3600 + m*60 + s, 15, true
+	if rest[0] != ' ' {
+		return
+	}
+	secs, ok := parseClock(rest[1:])
+	if !ok || m < 1 || m > 12 || d < 1 || d > daysIn(0, m) {
+		return t, 0, false
+	}
+	ns, k := parseFraction(rest[9:])
+	return time.Unix(daysFromCivil(0, m, d)*86400+int64(secs), int64(ns)).UTC(), len(b) - len(rest) + 9 + k, true
+}
+
+// parseCommonTime reads the time of the common log format, `22/Nov/2026:14:50:09 +0000`, also with a blank before the hour.
+func parseCommonTime(b []byte) (t time.Time, zoned bool, n int, ok bool) {
+	if len(b) < 20 || b[2] != '/' || b[6] != '/' || (b[11] != ':' && b[11] != ' ') {
+		return
+	}
+	d, m, y := digits(b[:2]), parseMonth(b[3:]), digits(b[7:11])
+	secs, ok := parseClock(b[12:])
+	if !ok || y < 0 || m == 0 || d < 1 || d > daysIn(y, m) {
+		return t, false, 0, false
+	}
+	off, z := parseZone(b[20:])
+	return time.Unix(daysFromCivil(y, m, d)*86400+int64(secs-off), 0).UTC(), z > 0, 20 + z, true
+}
+
+// parseViewerTime reads what Kibana shows, `Nov 22, 2026 @ 14:50:09.970`: in the zone of the browser, which it does not name.
+func parseViewerTime(b []byte) (t time.Time, n int, ok bool) {
+	m, comma := parseMonth(b), bytes.IndexByte(b[:min(len(b), 7)], ',')
+	if m == 0 || comma < 5 || len(b) < comma+17 || string(b[comma+6:comma+9]) != " @ " {
+		return
+	}
+	y, d := digits(b[comma+2:comma+6]), digits(b[4:comma])
+	secs, ok := parseClock(b[comma+9:])
+	if !ok || y < 0 || d < 1 || d > daysIn(y, m) {
+		return t, 0, false
+	}
+	ns, k := parseFraction(b[comma+17:])
+	return time.Unix(daysFromCivil(y, m, d)*86400+int64(secs), int64(ns)).UTC(), comma + 17 + k, true
+}
+
+// parseEpoch reads the number that JSON loggers put for a time: seconds with a fraction, or whole milli-, micro- or nanoseconds.
+func parseEpoch(b []byte) (t time.Time, ok bool) {
+	whole, frac, _ := bytes.Cut(b, []byte{'.'})
+	if len(whole) < 9 || len(whole) > 19 {
+		return
+	}
+	var v int64
+	for _, c := range whole {
+		if c < '0' || c > '9' {
+			return t, false
+		}
+		v = v*10 + int64(c-'0')
+	}
+	switch {
+	case v < 0:
+		return t, false
+	case len(whole) <= 11:
+		ns, _ := parseFraction(append([]byte{'.'}, frac...))
+		return time.Unix(v, int64(ns)).UTC(), true
+	case len(whole) <= 14:
+		return time.UnixMilli(v).UTC(), true
+	case len(whole) <= 17:
+		return time.UnixMicro(v).UTC(), true
+	}
+	return time.Unix(0, v).UTC(), true
 }

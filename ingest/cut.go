@@ -7,89 +7,145 @@ import (
 	"time"
 )
 
+// How far a record reaches. A block shows MaxRecord bytes before it, so that for any line of it one can see the record that it
+// belongs to and, if it belongs to none, whether the lines before it do.
+const (
+	recordReach = MaxRecord * 3 / 4 // bytes from the first to the last of a record with a header
+	pasteReach  = MaxRecord - recordReach
+	looseLines  = 64 // lines of a record where lines without a header are the rule
+	interrupts  = 8  // access log entries that may stand inside a record, see [interrupted]
+)
+
 // line is one physical line in a block's buffer with its wrapper removed.
 type line struct {
 	start, end int // in buf; end excludes the line end ("\n" or "\r\n")
 	text       []byte
 	meta       meta
+	class      class
 }
 
-// lineAt cuts the physical line that contains position pos of buf. ok is false when its start or end is out of sight: it belongs
-// to a line longer than [MaxLine], or to the world before or after the context.
+// class says what a line is for the cutting of records.
+type class uint8
+
+const (
+	classUnknown class = iota // not yet looked at
+	classPlain                // has no header: the continuation of a record, or a text of its own
+	classHead                 // begins a record that may go on
+	classSingle               // is a record: an object
+	classAccess               // is a record: an access log entry
+	classNative               // begins what native code prints to stderr without any header, see [startsAlone]
+)
+
+func (l *line) classify() class {
+	if l.class != classUnknown {
+		return l.class
+	}
+	var h head
+	switch {
+	case l.meta.partial && len(l.text) > 0 && l.text[0] == '{':
+		l.class = classSingle // the object ends in another line
+	case parseHead(l.text, &h, true):
+		l.class = classHead
+		if h.kind == KindAccess {
+			l.class = classAccess
+		} else if h.single {
+			l.class = classSingle
+		}
+	case startsAlone(l.text):
+		l.class = classNative
+	default:
+		l.class = classPlain
+	}
+	return l.class
+}
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// lineAt cuts the physical line that contains position pos of buf. ok is false when its start is out of sight: it belongs to a line
+// longer than [MaxLine], or to the world before or after the context.
 func (b *Block) lineAt(pos int) (l line, ok bool) {
 	if pos < 0 || pos >= len(b.buf) {
 		return l, false
 	}
 	l.start = bytes.LastIndexByte(b.buf[:pos], '\n') + 1
-	if l.start == 0 && b.bufOffset() > 0 {
+	first := b.bufOffset() == 0
+	if l.start == 0 && !first {
 		return l, false
 	}
-	end := bytes.IndexByte(b.buf[pos:], '\n')
-	if end < 0 {
-		l.end = len(b.buf)
-		if l.end-l.start > MaxLine {
-			l.end = l.start + MaxLine
-		}
-	} else {
+	if end := bytes.IndexByte(b.buf[pos:], '\n'); end >= 0 {
 		l.end = pos + end
+	} else {
+		l.end = min(len(b.buf), l.start+MaxLine)
 	}
 	if l.end > l.start && b.buf[l.end-1] == '\r' {
 		l.end--
 	}
-	l.text = b.Input.unwrap(b.buf[l.start:l.end], &l.meta)
+	l.text = b.buf[l.start:l.end]
+	if first && l.start == 0 {
+		l.text = bytes.TrimPrefix(l.text, byteOrderMark)
+	}
+	l.text = b.Input.unwrap(l.text, &l.meta)
 	return l, true
 }
 
 // bufOffset is the offset of buf[0] in the member.
 func (b *Block) bufOffset() int64 { return b.Offset - int64(b.lo) }
 
-// prev and next give the physical neighbours of a line, not further than MaxRecord from origin.
-func (b *Block) prev(l line, origin int) (line, bool) {
-	if l.start == 0 {
-		return line{}, false
+// lineNumber is the number of the line that starts at pos in buf. It counts from the place it was last asked for: candidates come in the
+// order of lines, and counting from the start of the block for each would take longer than all the rest.
+func (b *Block) lineNumber(pos int) int64 {
+	if b.marked == 0 {
+		b.mark, b.marked = b.lo, b.Line
 	}
-	p, ok := b.lineAt(l.start - 1)
-	if !ok || origin-p.start > MaxRecord {
-		return line{}, false
+	if pos >= b.mark {
+		b.marked += int64(bytes.Count(b.buf[b.mark:pos], newline))
+	} else {
+		b.marked -= int64(bytes.Count(b.buf[pos:b.mark], newline))
 	}
-	return p, true
+	b.mark = pos
+	return b.marked
 }
 
-func (b *Block) next(l line, origin int) (line, bool) {
-	pos := l.end
-	for pos < len(b.buf) && b.buf[pos] != '\n' {
-		pos++
-	}
-	if pos+1 >= len(b.buf) {
-		return line{}, false
-	}
-	n, ok := b.lineAt(pos + 1)
-	if !ok || n.end-origin > MaxRecord {
-		return line{}, false
-	}
-	return n, true
-}
-
-// before and after walk in the order of writing, which in a newest-first export is the other way round.
-func (b *Block) before(l line, origin int) (line, bool) {
-	if b.Input.order == newestFirst {
-		return b.next(l, origin)
-	}
-	return b.prev(l, origin)
-}
-
-func (b *Block) after(l line, origin int) (line, bool) {
-	if b.Input.order == newestFirst {
-		p, ok := b.prev(l, origin)
+// neighbour is the physical line above or below another one, not further than MaxRecord from origin.
+func (b *Block) neighbour(l *line, origin int, up bool) (line, bool) {
+	if up {
+		if l.start == 0 {
+			return line{}, false
+		}
+		p, ok := b.lineAt(l.start - 1)
 		return p, ok && origin-p.start <= MaxRecord
 	}
-	return b.next(l, origin)
+	nl := bytes.IndexByte(b.buf[l.end:], '\n')
+	if nl < 0 || l.end+nl+1 >= len(b.buf) {
+		return line{}, false
+	}
+	n, ok := b.lineAt(l.end + nl + 1)
+	return n, ok && n.end-origin <= MaxRecord
 }
 
-// sameWriter reports whether two lines come from one container, as far as the wrapper tells. Logs of several pods interleave.
-func sameWriter(a, b *meta) bool {
-	return bytes.Equal(a.pod, b.pod) && bytes.Equal(a.container, b.container) && bytes.Equal(a.stream, b.stream)
+// sibling is the next line above or below that the same writer wrote. Logs of several pods interleave.
+func (b *Block) sibling(l *line, origin int, up bool) (line, bool) {
+	p := *l
+	for range MaxRecordLines {
+		var ok bool
+		if p, ok = b.neighbour(&p, origin, up); !ok {
+			break
+		}
+		if sameWriter(&p.meta, &l.meta) {
+			return p, true
+		}
+	}
+	return line{}, false
 }
+
+// sameWriter reports whether two lines come from one container, as far as the wrapper tells.
+func sameWriter(a, b *meta) bool {
+	return a.inCell || b.inCell || bytes.Equal(a.pod, b.pod) && bytes.Equal(a.container, b.container) && bytes.Equal(a.stream, b.stream) &&
+		bytes.Equal(a.namespace, b.namespace) && bytes.Equal(a.node, b.node) && a.frame == b.frame
+}
+
+// extent is how many bytes two lines and all between them have.
+func extent(a, b *line) int { return max(a.end, b.end) - min(a.start, b.start) }
 
 // LineStart returns the position in Data where the line that contains pos begins.
 func (b *Block) LineStart(pos int) int {
@@ -105,7 +161,10 @@ func (b *Block) LineEnd(pos int) int {
 }
 
 // RecordAt cuts and parses the record that the line at position pos of Data belongs to. The result depends on the input and the
-// absolute offset alone, never on where blocks begin; nil means that nothing sensible stands there.
+// absolute offset of that line alone, never on where blocks begin; nil means that nothing sensible stands there. In a structured
+// document it is the innermost part that contains the offset.
+//
+// It is cheap to ask for records in the order of lines.
 func (b *Block) RecordAt(pos int) *Record {
 	in := b.Input
 	if in.doc != nil {
@@ -119,90 +178,150 @@ func (b *Block) RecordAt(pos int) *Record {
 		return nil
 	}
 	if in.Kind == "stats" {
-		return b.statRecord(at)
+		return b.statRecord(&at)
 	}
 	var h head
-	first, found := b.findStart(at, &h)
-	return b.build(first, found, &h)
+	if !at.meta.runtime && in.order == oldestFirst && parseHead(at.text, &h, false) {
+		return b.build(&at, &h, course{up: true}) // nearly every line
+	}
+	first, c := b.find(&at)
+	h = head{}
+	return b.build(&first, &h, c)
 }
 
-// findStart walks back from a line to the one that begins its record and parses its header.
-func (b *Block) findStart(at line, h *head) (first line, headed bool) {
-	in := b.Input
-	cur, origin := at, at.start
-	for range MaxRecordLines {
-		split := false // cur is the rest of a line that the container runtime split
-		if in.splits() {
-			if p, ok := b.beforeSame(cur, origin); ok && p.meta.partial {
-				split = true
-				cur = p
-				continue
+// course is how the lines of a record are found.
+type course struct {
+	up    bool // what was written before a line stands above it; else, in a newest-first export, below
+	paste bool // no header: only what looks like parts of one trap or panic belongs together
+	alone bool // the line is all
+}
+
+// limit is how many lines a record may have.
+func (in *Input) limit() int {
+	if in.headed {
+		return MaxRecordLines
+	}
+	return looseLines
+}
+
+// find gives the first line of the record that a line belongs to.
+//
+// The line may be far behind a header, so the walk goes twice as far as a record can: what is beyond the reach of one header is not
+// to be taken for a part of it, nor to be joined with something that is.
+func (b *Block) find(at *line) (first line, c course) {
+	limit := b.Input.limit()
+	c.up = true
+	if b.Input.order == newestFirst {
+		c.up, c.alone = b.orient(at)
+	}
+	start, n := *at, 1
+	for n < 2*limit {
+		p, ok := b.back(&start, at.start, c.up)
+		if !ok {
+			break
+		}
+		start, n = p, n+1
+	}
+	headed := start.classify() != classPlain
+	if headed && n <= limit && extent(&start, at) <= recordReach {
+		return start, c
+	}
+	c.paste = true
+	first = *at
+	for k := 1; ; k++ {
+		p, ok := b.back(&first, at.start, c.up)
+		if !ok || !p.meta.partial && !pasteJoins(p.text, first.text) {
+			return first, c
+		}
+		if headed && n-k <= limit && extent(&start, &p) <= recordReach { // p belongs to that header
+			return first, c
+		}
+		if k == limit || extent(&p, at) > pasteReach {
+			c.alone = true
+			return *at, c
+		}
+		first = p
+	}
+}
+
+// back gives the line that l continues, if it continues one.
+func (b *Block) back(l *line, origin int, up bool) (p line, ok bool) {
+	if p, ok = b.sibling(l, origin, up); !ok || p.meta.partial {
+		return p, ok
+	}
+	if l.classify() == classPlain && p.classify() == classAccess {
+		for q, n := p, 0; n < interrupts; n++ {
+			if q, ok = b.sibling(&q, origin, up); !ok {
+				return p, false
+			}
+			if q.classify() != classAccess {
+				return q, interrupted(q.text, l.text) && b.joins(&q, l)
 			}
 		}
-		if !split && parseHead(cur.text, h, false) {
-			return cur, true
-		}
-		*h = head{}
-		if startsAlone(cur.text) {
-			return cur, false
-		}
-		p, ok := b.beforeSame(cur, origin)
-		if !ok || !in.continues(p.text, cur.text) {
-			return cur, false
-		}
-		cur = p
 	}
-	return cur, false
+	return p, b.joins(&p, l)
 }
 
-// splits reports whether the container runtime may have split lines.
-func (in *Input) splits() bool {
-	for _, w := range in.wrappers {
-		if w == wrapCRI || w == wrapDocker || w == wrapJSON {
-			return true
+// forth gives the line that continues l, if one does.
+func (b *Block) forth(l *line, origin int, up bool) (n line, ok bool) {
+	if n, ok = b.sibling(l, origin, !up); !ok || l.meta.partial {
+		return n, ok
+	}
+	for m, k := n, 0; m.classify() == classAccess && k < interrupts; k++ {
+		if m, ok = b.sibling(&m, origin, !up); !ok {
+			return n, false
+		}
+		if m.classify() == classPlain {
+			return m, interrupted(l.text, m.text) && b.joins(l, &m)
 		}
 	}
-	return false
+	return n, b.joins(l, &n)
 }
 
-// beforeSame is the line that the same writer wrote before l.
-func (b *Block) beforeSame(l line, origin int) (line, bool) {
-	p := l
-	for range MaxRecordLines {
-		var ok bool
-		if p, ok = b.before(p, origin); !ok {
-			return p, false
-		}
-		if sameWriter(&p.meta, &l.meta) {
-			return p, true
-		}
+// interrupted decides whether t goes on where before ended although access log entries stand between them. Envoy writes its log to
+// stderr and its access log to stdout: where both end up in one file, entries may stand between the lines of a backtrace.
+func interrupted(before, t []byte) bool {
+	switch i := frameIndex(t); {
+	case i > 0:
+		return frameIndex(before) == i-1
+	case i == 0:
+		return bytes.HasSuffix(before, []byte("backtrace:"))
 	}
-	return p, false
+	if bytes.HasPrefix(t, []byte("Proxy-Wasm plugin in-VM backtrace")) {
+		return bytes.Contains(before, []byte("Function: "))
+	}
+	return bytes.HasPrefix(t, []byte("\tthread="))
 }
 
-func (b *Block) afterSame(l line, origin int) (line, bool) {
-	p := l
-	for range MaxRecordLines {
-		var ok bool
-		if p, ok = b.after(p, origin); !ok {
-			return p, false
-		}
-		if sameWriter(&p.meta, &l.meta) {
-			return p, true
-		}
+// joins decides whether l continues the record that p belongs to. p is the line that the same writer wrote before.
+func (b *Block) joins(p, l *line) bool {
+	switch l.classify() {
+	case classPlain:
+	case classNative:
+		return p.classify() == classNative && p.text[0] == '#' && l.text[0] == '#'
+	default:
+		return false
 	}
-	return p, false
+	switch p.classify() {
+	case classSingle, classAccess:
+		return false
+	case classNative:
+		return len(l.text) > 0 && (l.text[0] == ' ' || l.text[0] == '\t') // the members of a dumped object
+	}
+	// Where lines without a header are the rule, what is behind an empty line is something else; so is what is not quoted too.
+	return b.Input.headed || len(p.text) > 0 && len(l.text) > 0 && p.meta.quoted == l.meta.quoted
 }
 
 // startsAlone lists what native code prints to stderr without any header: V8's fatal error block, libc++abi, tcmalloc, and the
-// dump of the request in flight. They follow whatever was logged before, but are no part of it.
+// dump of the request in flight. They follow whatever was logged before, but are no part of it. `#1: symbol [0x…]` is: since 1.39 a
+// native backtrace may be one record of many lines.
 func startsAlone(t []byte) bool {
 	if len(t) == 0 {
 		return false
 	}
 	switch t[0] {
 	case '#':
-		return true
+		return len(t) == 1 || t[1] < '0' || t[1] > '9'
 	case 'l':
 		return bytes.HasPrefix(t, []byte("libc++abi"))
 	case 't':
@@ -213,30 +332,31 @@ func startsAlone(t []byte) bool {
 	return false
 }
 
-// continues decides whether a line without a header continues the record of the line before it.
-//
-// Where most lines have a header, a line without one is a continuation, except after an access log entry, a JSON object or a
-// stderr block. Elsewhere (a paste without prefixes) only what looks like a part of a trap or panic is.
-func (in *Input) continues(before, text []byte) bool {
-	if in.headed {
-		var h head
-		if parseHead(before, &h, true) {
-			return !h.single && h.dialect != "access" && !(len(before) > 0 && before[0] == '{')
-		}
-		return !startsAlone(before) || text == nil || startsAlone(text)
+// pasteJoins decides whether a line continues the one before where no header tells: only what looks like a part of a trap or panic does.
+func pasteJoins(before, text []byte) bool {
+	if len(before) == 0 || len(text) == 0 {
+		return false
 	}
-	return isFrame(text) || opensMore(before) || bytes.HasPrefix(text, []byte("Proxy-Wasm plugin in-VM backtrace"))
+	return isFrame(text) || opensMore(before) || bytes.HasPrefix(text, []byte("Proxy-Wasm plugin in-VM backtrace")) ||
+		bytes.HasPrefix(text, []byte("Caused by:"))
+}
+
+// frameIndex reads the number of a frame of V8's backtrace, `  3:  0x17d70 - abort`; -1 when it is none.
+func frameIndex(t []byte) int {
+	s := bytes.TrimLeft(t, " \t")
+	i := bytes.IndexByte(s[:min(len(s), 6)], ':')
+	if i < 1 || !bytes.HasPrefix(bytes.TrimLeft(s[i+1:], " "), []byte("0x")) {
+		return -1
+	}
+	return digits(s[:i])
 }
 
 // isFrame recognises a line of a wasm backtrace: `  0:  0x17d70 - abort` (V8), `    0: 0x1234 - m!f` (wasmtime), `\t.f(i32)` (wazero).
+// Without the indentation, which gets lost on the way, an address must follow.
 func isFrame(t []byte) bool {
 	s := bytes.TrimLeft(t, " \t")
-	if len(s) == len(t) && !bytes.HasPrefix(s, []byte("0:")) {
-		i := 0
-		for i < len(s) && '0' <= s[i] && s[i] <= '9' {
-			i++
-		}
-		return i > 0 && i < 4 && bytes.HasPrefix(s[i:], []byte(":  0x"))
+	if len(s) == len(t) {
+		return frameIndex(t) >= 0
 	}
 	i := 0
 	for i < len(s) && '0' <= s[i] && s[i] <= '9' {
@@ -251,126 +371,262 @@ func opensMore(t []byte) bool {
 	if len(t) == 0 || t[len(t)-1] != ':' {
 		return false
 	}
-	return bytes.Contains(t, []byte("panicked at ")) || bytes.HasSuffix(t, []byte("backtrace:")) || bytes.HasSuffix(t, []byte("stack trace:"))
+	return bytes.Contains(t, []byte("panicked at ")) || bytes.HasSuffix(t, []byte("backtrace:")) || bytes.HasSuffix(t, []byte("stack trace:")) ||
+		bytes.HasSuffix(t, []byte("Caused by:"))
 }
 
-// build makes the record that begins at first, adding continuation lines.
-func (b *Block) build(first line, headed bool, h *head) *Record {
+// build makes the record that begins at first. h is its header, if it was parsed already.
+func (b *Block) build(first *line, h *head, c course) *Record {
 	in := b.Input
-	r := &Record{Input: in, Offset: b.bufOffset() + int64(first.start), Lines: 1, Raw: b.buf[first.start:first.end:first.end]}
-	r.Line = b.Line + int64(bytes.Count(b.buf[b.lo:max(first.start, b.lo)], newline))
-	if first.start < b.lo {
-		r.Line = b.Line - int64(bytes.Count(b.buf[first.start:b.lo], newline))
+	r := &Record{Input: in, Offset: b.bufOffset() + int64(first.start), Line: b.lineNumber(first.start), Lines: 1,
+		Raw: b.buf[first.start:first.end:first.end]}
+	text, last := first.text, first
+	if first.meta.partial {
+		last = new(line)
+		text = b.whole(r, first, last, c)
+		*h = head{}
 	}
-	r.setMeta(&first.meta)
-	msg := first.text
-	if headed {
-		msg = h.message
-		r.Kind, r.Level, r.Access = h.kind, h.level, h.access
-		r.Logger, r.Caller, r.Thread = string(h.logger), string(h.caller), string(h.thread)
-		if !h.time.IsZero() {
-			r.Time, r.Zoned = h.time, h.zoned
-		}
+	if h.dialect == "" && !parseHead(text, h, false) {
+		h.message = text
 	}
-	if !r.Zoned && !r.Time.IsZero() {
-		r.Time = r.Time.Add(in.skew)
-	}
-	if r.Time.IsZero() && !first.meta.time.IsZero() {
-		r.Time, r.Zoned = first.meta.time, true
-	}
+	t := newTexts(b.buf[first.start:first.end], text)
+	r.setMeta(&first.meta, &t)
+	r.Kind, r.Level = h.kind, h.level
+	r.Logger, r.Caller, r.Thread = t.of(h.logger), t.of(h.caller), t.of(h.thread)
+	r.Time, r.Zoned = in.timeOf(h, &first.meta)
 	if r.Kind == KindAccess {
-		r.Message = string(msg)
+		r.Message, r.Access = t.of(h.message), h.access.keep(&t)
 		return r
 	}
-	var sb strings.Builder
-	sb.Write(msg)
-	if !h.single || first.meta.partial {
-		b.extend(r, first, &sb)
+	if h.single || c.alone {
+		r.Message = finish(t.of(h.message), r, h)
+		return r
 	}
-	r.Message = finish(sb.String(), r, h)
+	r.Message = finish(b.extend(r, t.of(h.message), first, last, c), r, h)
 	return r
 }
 
+// whole joins what the container runtime has split: the lines from first to last are one line of the program.
+func (b *Block) whole(r *Record, first, last *line, c course) []byte {
+	text := append([]byte(nil), first.text...)
+	*last = *first
+	for last.meta.partial && r.Lines < MaxRecordLines {
+		n, ok := b.sibling(last, first.start, !c.up)
+		if !ok || extent(first, &n) > recordReach {
+			break
+		}
+		text = append(text, n.text...)
+		r.Lines++
+		*last = n
+	}
+	last.meta.partial = false
+	return text
+}
+
 // extend appends the continuation lines of a record to its message.
-func (b *Block) extend(r *Record, first line, sb *strings.Builder) {
-	in, cur := b.Input, first
-	var probe head
-	for r.Lines < MaxRecordLines {
-		n, ok := b.afterSame(cur, first.start)
-		if !ok {
-			return
+func (b *Block) extend(r *Record, message string, first, last *line, c course) string {
+	var sb strings.Builder
+	cur, limit, reach := *last, b.Input.limit(), recordReach
+	if c.paste {
+		reach = pasteReach
+	}
+	for r.Lines < limit {
+		n, ok := b.forth(&cur, first.start, c.up)
+		if !ok || c.paste && !cur.meta.partial && !pasteJoins(cur.text, n.text) || extent(first, &n) > reach {
+			break
+		}
+		if sb.Len() == 0 {
+			sb.WriteString(message)
 		}
 		if !cur.meta.partial {
-			if parseHead(n.text, &probe, true) || startsAlone(n.text) && !startsAlone(cur.text) || !in.continues(cur.text, n.text) {
-				return
-			}
 			sb.WriteByte('\n')
 		}
 		sb.Write(n.text)
 		r.Lines++
 		cur = n
 	}
+	if sb.Len() == 0 {
+		return message
+	}
+	return sb.String()
+}
+
+// timeOf gives the time of a record: its own, else the wrapper's. Times without a zone are corrected by the input's skew.
+func (in *Input) timeOf(h *head, m *meta) (t time.Time, zoned bool) {
+	t, zoned = h.time, h.zoned
+	if h.yearless {
+		t = in.inYear(t)
+	}
+	if t.IsZero() {
+		if t, zoned = m.time, !m.unzoned; m.yearless {
+			t = in.inYear(t)
+		}
+	}
+	if t.IsZero() {
+		return t, false
+	}
+	if !zoned {
+		t = t.Add(in.skew)
+	}
+	return t, zoned
+}
+
+// inYear puts a time that names no year into the year in which it is nearest to the other times of the input; where there are none, the
+// time stays unknown.
+func (in *Input) inYear(t time.Time) time.Time {
+	if in.ref.IsZero() || t.IsZero() {
+		return time.Time{}
+	}
+	var best time.Time
+	for y := in.ref.Year() - 1; y <= in.ref.Year()+1; y++ {
+		c := time.Date(y, t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
+		if c.Day() == t.Day() && (best.IsZero() || apart(c, in.ref) < apart(best, in.ref)) { // 29 February
+			best = c
+		}
+	}
+	return best
+}
+
+// texts turns pieces of a line into strings that share one copy of it: a record of an access log would have ten small ones.
+type texts struct {
+	b []byte
+	s string // string(b)
+}
+
+// newTexts copies the raw line, or the text when it is no piece of that.
+func newTexts(raw, text []byte) texts {
+	t := texts{b: raw}
+	if len(text) > 0 && t.find(text) < 0 {
+		t.b = text
+	}
+	t.s = string(t.b)
+	return t
+}
+
+// find gives the position of a piece in b, by its address; -1 when it is none.
+func (t *texts) find(p []byte) int {
+	i := cap(t.b) - cap(p)
+	if i < 0 || i >= len(t.b) || i+len(p) > len(t.b) || &t.b[i] != &p[0] {
+		return -1
+	}
+	return i
+}
+
+func (t *texts) of(p []byte) string {
+	if len(p) == 0 {
+		return ""
+	}
+	if i := t.find(p); i >= 0 {
+		return t.s[i : i+len(p)]
+	}
+	return string(p)
+}
+
+// keep makes an [Access] of what points into a line.
+func (a *access) keep(t *texts) *Access {
+	return &Access{Method: t.of(a.method), Path: t.of(a.path), Status: a.status, Flags: t.of(a.flags), Details: t.of(a.details),
+		Upstream: t.of(a.upstream), Duration: a.duration, BytesSent: a.sent}
 }
 
 // finish cleans the joined message: the thread that Istio's format puts at its very end, and escapes of --log-format-escaped.
 func finish(m string, r *Record, h *head) string {
 	m = strings.TrimRight(m, "\n\r")
-	if r.Thread == "" && (h.dialect == "istio-text" || h.dialect == "agent") {
-		if i := strings.LastIndex(m, "thread="); i > 0 && (m[i-1] == '\t' || m[i-1] == ' ') && digits([]byte(m[i+7:])) >= 0 && len(m) > i+7 {
+	if h.dialect == "istio-text" && r.Thread == "" {
+		if i := strings.LastIndex(m, "thread="); i > 0 && (m[i-1] == '\t' || m[i-1] == ' ') && len(m) > i+7 && digits([]byte(m[i+7:])) >= 0 {
 			r.Thread = m[i+7:]
-			m = strings.TrimRight(m[:i], "\t ")
+			m = strings.TrimRight(m[:i], "\t \n")
 		}
 	}
 	if r.Lines == 1 && strings.Contains(m, `\n`) {
-		m = strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\"`, `"`, `\\`, `\`).Replace(m)
+		if t, ok := unescapeC([]byte(m)); ok {
+			m = strings.TrimRight(string(t), "\n\r")
+		}
 	}
 	return m
 }
 
-func (r *Record) setMeta(m *meta) {
+// unescapeC undoes absl::CEscape, which --log-format-escaped applies to a whole line and `%_` to the message. ok is false when the text
+// was not escaped: then it would hold no quote and no backslash of its own (`C:\new` is a path, `{"a":"b\n"}` is JSON).
+func unescapeC(s []byte) (_ []byte, ok bool) {
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '"' || c == '\'' {
+			return nil, false
+		}
+		if c != '\\' {
+			out = append(out, c)
+			continue
+		}
+		if i++; i == len(s) {
+			return nil, false
+		}
+		switch c := s[i]; c {
+		case 'n':
+			out = append(out, '\n')
+		case 't':
+			out = append(out, '\t')
+		case 'r':
+			out = append(out, '\r')
+		case '"', '\'', '\\':
+			out = append(out, c)
+		case '0', '1', '2', '3':
+			if i+2 >= len(s) || s[i+1] < '0' || s[i+1] > '7' || s[i+2] < '0' || s[i+2] > '7' {
+				return nil, false
+			}
+			out = append(out, (c-'0')<<6|(s[i+1]-'0')<<3|(s[i+2]-'0'))
+			i += 2
+		default:
+			return nil, false
+		}
+	}
+	return out, true
+}
+
+func (r *Record) setMeta(m *meta, t *texts) {
 	id := &r.Input.Identity
 	r.Pod, r.Namespace, r.Container, r.Node = id.Pod, id.Namespace, id.Container, id.Node
 	if len(m.pod) > 0 {
-		r.Pod = string(m.pod)
+		r.Pod = t.of(m.pod)
 	}
 	if len(m.namespace) > 0 {
-		r.Namespace = string(m.namespace)
+		r.Namespace = t.of(m.namespace)
 	}
 	if len(m.container) > 0 {
-		r.Container = string(m.container)
+		r.Container = t.of(m.container)
 	}
 	if len(m.node) > 0 {
-		r.Node = string(m.node)
+		r.Node = t.of(m.node)
 	}
 }
 
 // Joined returns r with the fragments that follow it. A guest's stderr reaches the log one write at a time: an allocation error
 // of Rust is three records, a panic of Go about twenty, all of one thread within milliseconds. r is returned as it is when
-// nothing follows.
+// nothing follows. r must be a record of this block.
 func (b *Block) Joined(r *Record) *Record {
 	prefix, text, ok := GuestText(r.Message)
 	if !ok || b.Input.doc != nil {
 		return r
 	}
-	pos := int(r.Offset - b.bufOffset())
-	cur, ok := b.lineAt(pos)
+	cur, ok := b.lineAt(int(r.Offset - b.bufOffset()))
 	if !ok {
 		return r
 	}
 	j := *r
 	var sb strings.Builder
 	sb.WriteString(text)
+	c := course{up: b.Input.order == oldestFirst}
 	first := cur
-	for n := 0; n < 512 && j.Lines < MaxRecordLines; n++ {
-		if cur, ok = b.afterSame(cur, first.start); !ok {
+	for n := 0; n < MaxRecordLines && j.Lines < MaxRecordLines; n++ {
+		if cur, ok = b.sibling(&cur, first.start, !c.up); !ok {
 			break
 		}
 		var h head
 		if !parseHead(cur.text, &h, false) {
 			continue
 		}
-		f := b.build(cur, true, &h)
-		if f.Thread != r.Thread {
+		f := b.build(&cur, &h, c)
+		if f.Thread != r.Thread || f.Kind == KindAccess {
 			continue
 		}
 		p, t, guest := GuestText(f.Message)
@@ -383,7 +639,9 @@ func (b *Block) Joined(r *Record) *Record {
 		sb.WriteString(t)
 		j.Lines += f.Lines
 	}
-	j.Message = prefix + ": " + sb.String()
+	if j.Lines > r.Lines {
+		j.Message = prefix + ": " + sb.String()
+	}
 	return &j
 }
 
@@ -400,45 +658,18 @@ func GuestText(message string) (prefix, text string, ok bool) {
 	if !strings.HasPrefix(message, "wasm log") {
 		return "", message, false
 	}
-	i := strings.Index(message, ": ")
-	if i < 0 {
-		if strings.HasSuffix(message, ":") {
-			return message[:len(message)-1], "", true
+	for i := len("wasm log"); i < len(message) && message[i] != '\n'; i++ {
+		if message[i] != ':' {
+			continue
 		}
-		return "", message, false
-	}
-	if nl := strings.IndexByte(message, '\n'); nl >= 0 && nl < i {
-		return "", message, false
-	}
-	return message[:i], message[i+2:], true
-}
-
-// statRecord reads a line of admin /stats, text or Prometheus.
-func (b *Block) statRecord(l line) *Record {
-	t := l.text
-	var name, value []byte
-	if len(t) == 0 || t[0] == '#' {
-		return nil
-	}
-	if i := bytes.IndexByte(t, '{'); i > 0 {
-		if j := bytes.IndexByte(t[i:], '}'); j > 0 {
-			name, value = t[:i+j+1], t[i+j+1:]
+		switch rest := message[i+1:]; {
+		case rest == "" || rest[0] == '\n': // editors cut the blank at the end of a line
+			return message[:i], rest, true
+		case rest[0] == ' ':
+			return message[:i], rest[1:], true
 		}
 	}
-	if name == nil {
-		if i := bytes.Index(t, []byte(": ")); i > 0 {
-			name, value = t[:i], t[i+2:]
-		} else if i := bytes.IndexByte(t, ' '); i > 0 {
-			name, value = t[:i], t[i+1:]
-		} else {
-			return nil
-		}
-	}
-	r := &Record{Input: b.Input, Kind: KindStat, Offset: b.bufOffset() + int64(l.start), Lines: 1, Raw: b.buf[l.start:l.end:l.end], Message: string(t)}
-	r.Line = b.Line + int64(bytes.Count(b.buf[b.lo:max(l.start, b.lo)], newline))
-	r.setMeta(&l.meta)
-	r.Fields = map[string]string{"name": strings.TrimSuffix(string(name), "{}"), "value": string(bytes.TrimSpace(value))}
-	return r
+	return "", message, false
 }
 
 // span is a record of a structured document, ready made.

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"path"
 	"regexp"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -13,82 +13,87 @@ import (
 // sampleSize is how much of an input's head decides how it is read. It must not depend on the size of blocks.
 const sampleSize = 64 << 10
 
+// sampled is a line of the sample with its header.
+type sampled struct {
+	text   []byte
+	meta   meta
+	head   head
+	headed bool
+}
+
 // detect decides from the head of an input what it is and how its lines are to be read.
 func (in *Input) detect(sample []byte) {
 	if kind := binaryKind(sample); kind != "" {
 		in.Kind = kind
 		return
 	}
-	lines := sampleLines(sample)
-	in.wrappers = detectWrappers(lines)
-	if looksLikeStats(lines) {
-		in.Kind, in.Format = "stats", "text"
-		if bytes.Contains(sample, []byte("# TYPE ")) || bytes.Contains(sample, []byte("} ")) {
-			in.Format = "prometheus"
-		}
+	lines := sampleLines(bytes.TrimPrefix(sample, byteOrderMark))
+	if format, ok := looksLikeStats(lines); ok {
+		in.Kind, in.Format = "stats", format
 		return
 	}
-	var headers, logs, access, agents int
-	dialects := map[string]int{}
-	var ts []time.Time
-	for _, l := range lines {
-		var m meta
-		t := in.unwrap(l, &m)
-		var h head
-		if !parseHead(t, &h, false) {
-			continue
-		}
-		headers++
-		switch h.kind {
-		case KindLog:
-			logs++
-		case KindAccess:
-			access++
-		case KindAgent:
-			agents++
-		}
-		dialects[h.dialect]++
-		if h.kind != KindAccess && !h.time.IsZero() {
-			ts = append(ts, h.time)
-		} else if !m.time.IsZero() {
-			ts = append(ts, m.time)
-		}
+	var names []wrapper
+	if len(lines) > 0 {
+		in.columns = parseColumns(lines[0])
 	}
-	in.headed = headers*5 >= len(lines) && headers > 0
-	in.order = detectOrder(ts)
-	in.skew = in.detectSkew(lines)
-	switch {
-	case logs > 0:
-		in.Kind = "envoy-log"
-	case agents > 0:
-		in.Kind = "agent-log"
-	case access > 0:
-		in.Kind = "access-log"
-	case len(lines) > 0:
-		in.Kind = "text"
-	default:
-		in.Kind = "unknown"
+	in.wrappers, names = in.detectWrappers(lines)
+	seen := make([]sampled, len(lines))
+	for i, l := range lines {
+		s := &seen[i]
+		s.text = in.unwrap(l, &s.meta)
+		s.headed = parseHead(s.text, &s.head, false)
 	}
-	in.Format = formatName(in.wrappers, dialects)
+	in.describe(seen, names)
+	in.detectOrder(seen)
+	in.detectYear(seen)
+	in.detectSkew(seen)
 	if in.order == newestFirst {
 		in.Format += ", newest first"
 	}
 }
 
+// describe decides what wrote the lines.
+func (in *Input) describe(seen []sampled, names []wrapper) {
+	var kinds [len(recordKinds)]int
+	dialects := map[string]int{}
+	headers := 0
+	for i := range seen {
+		if s := &seen[i]; s.headed {
+			headers++
+			kinds[s.head.kind]++
+			dialects[s.head.dialect]++
+		}
+	}
+	// A log may begin with a long dump of some configuration: then headers are rare in the sample, but many. Around what was quoted
+	// stand somebody's own words.
+	in.headed = headers > 0 && (headers*5 >= len(seen) || headers-dialects["text"] >= 20) && !slices.Contains(in.wrappers, wrapQuote)
+	switch {
+	case kinds[KindLog] > 0:
+		in.Kind = "envoy-log"
+	case kinds[KindAgent] > 0:
+		in.Kind = "agent-log"
+	case kinds[KindAccess] > 0:
+		in.Kind = "access-log"
+	case len(seen) > 0:
+		in.Kind = "text"
+	default:
+		in.Kind = "unknown"
+	}
+	in.Format = formatName(names, dialects)
+}
+
 func formatName(ws []wrapper, dialects map[string]int) string {
 	best := "text"
-	rank := []string{"envoy", "istio-text", "istio-json", "envoy-json", "nginx", "agent", "agent-json", "access", "access-json"}
-	n := 0
-	for _, d := range rank {
-		// Envoy's own dialect names the format even where access log entries are more frequent.
-		c := dialects[d]
-		if d == "access" || d == "access-json" || d == "agent" || d == "agent-json" {
-			if n > 0 {
-				continue
+	// Envoy's own dialect names the format even where access log entries are more frequent.
+	for _, rank := range [][]string{{"envoy", "istio-text", "istio-json", "envoy-json", "nginx", "logfmt", "klog"}, {"agent", "agent-json"}, {"access", "access-json"}} {
+		n := 0
+		for _, d := range rank {
+			if dialects[d] > n {
+				best, n = d, dialects[d]
 			}
 		}
-		if c > n {
-			best, n = d, c
+		if n > 0 {
+			break
 		}
 	}
 	parts := make([]string, 0, 4)
@@ -100,85 +105,137 @@ func formatName(ws []wrapper, dialects map[string]int) string {
 
 // sampleLines splits a sample into lines and drops a last one that is cut off.
 func sampleLines(sample []byte) [][]byte {
-	whole := len(sample) < sampleSize
+	whole := len(sample) < sampleSize-len(byteOrderMark)
 	var lines [][]byte
-	for len(sample) > 0 && len(lines) < 400 {
-		i := bytes.IndexByte(sample, '\n')
-		if i < 0 {
-			if whole || len(lines) == 0 {
-				lines = append(lines, sample)
-			}
+	for len(sample) > 0 {
+		l, rest, ended := bytes.Cut(sample, newline)
+		if !ended && !whole && len(lines) > 0 {
 			break
 		}
-		if l := bytes.TrimSuffix(sample[:i], []byte{'\r'}); len(l) > 0 {
+		if l = bytes.TrimSuffix(l, []byte{'\r'}); len(l) > 0 {
 			lines = append(lines, l)
 		}
-		sample = sample[i+1:]
+		sample = rest
 	}
 	return lines
 }
 
-// detectOrder decides whether an export lists the newest line first.
-func detectOrder(ts []time.Time) order {
+// when gives a time by which lines can be put in order, and whether an application wrote it: access log entries tell when a request
+// began, and are written when it ends or later.
+func (s *sampled) when() (t time.Time, own bool) {
+	own = s.headed && s.head.kind != KindAccess
+	switch {
+	case own && !s.head.time.IsZero():
+		return s.head.time, true
+	case !s.meta.time.IsZero():
+		return s.meta.time, true
+	}
+	return s.head.time, false
+}
+
+// detectOrder decides whether an export lists the newest line first, and how it puts the lines of a record.
+func (in *Input) detectOrder(seen []sampled) {
+	var own, all []time.Time
+	for i := range seen {
+		if t, o := seen[i].when(); !t.IsZero() {
+			if all = append(all, t); o {
+				own = append(own, t)
+			}
+		}
+	}
+	if len(own) < 3 {
+		own = all
+	}
 	up, down := 0, 0
-	for i := 1; i < len(ts); i++ {
+	for i := 1; i < len(own); i++ {
 		switch {
-		case ts[i].After(ts[i-1]):
+		case own[i].After(own[i-1]):
 			up++
-		case ts[i].Before(ts[i-1]):
+		case own[i].Before(own[i-1]):
 			down++
 		}
 	}
-	if down >= 2 && down > 4*up {
-		return newestFirst
+	if down < 2 || down <= 4*up || slices.Contains(in.wrappers, wrapQuote) {
+		return
 	}
-	return oldestFirst
+	in.order = newestFirst
+	texts, heads := make([][]byte, len(seen)), make([]bool, len(seen))
+	for i := range seen {
+		texts[i], heads[i] = seen[i].text, seen[i].headed
+	}
+	in.byRecord = judgeAll(texts, heads) == upright
+}
+
+// detectYear finds a time that names its year.
+func (in *Input) detectYear(seen []sampled) {
+	for i := range seen {
+		s := &seen[i]
+		switch {
+		case !s.head.time.IsZero() && !s.head.yearless:
+			in.ref = s.head.time
+			return
+		case !s.meta.time.IsZero() && !s.meta.yearless:
+			in.ref = s.meta.time
+			return
+		}
+	}
 }
 
 // detectSkew compares times without a zone with zoned ones that were written at about the same moment: the wrapper's on the same
 // line, or that of an access log entry next to it. Only whole quarter hours, the granularity of time zones, are believed.
-func (in *Input) detectSkew(lines [][]byte) time.Duration {
+func (in *Input) detectSkew(seen []sampled) {
 	var same, near []time.Duration
 	var last time.Time
-	for _, l := range lines {
-		var m meta
-		var h head
-		if !parseHead(in.unwrap(l, &m), &h, false) || h.time.IsZero() {
-			continue
+	for i := range seen {
+		h, m := &seen[i].head, &seen[i].meta
+		own, outer := h.time, m.time
+		if h.yearless {
+			own = in.inYear(own)
+		}
+		if m.yearless {
+			outer = in.inYear(outer)
 		}
 		switch {
-		case !h.zoned && !m.time.IsZero():
-			same = append(same, m.time.Sub(h.time))
+		case own.IsZero():
+		case !h.zoned && !outer.IsZero() && !m.unzoned:
+			same = append(same, outer.Sub(own))
+		case h.zoned && !outer.IsZero() && m.unzoned:
+			same = append(same, own.Sub(outer))
 		case !h.zoned:
-			last = h.time
+			last = own
 		case h.kind == KindAccess && !last.IsZero():
-			near = append(near, h.time.Sub(last))
+			near = append(near, own.Sub(last))
 		}
 	}
 	if len(same) < 3 {
 		same = near
 	}
 	if len(same) < 3 {
-		return 0
+		return
 	}
-	sort.Slice(same, func(i, j int) bool { return same[i] < same[j] })
+	slices.Sort(same)
 	mid := same[len(same)/2]
 	q := mid.Round(15 * time.Minute)
-	if q == 0 || apartD(mid, q) > 2*time.Minute || q > 14*time.Hour || q < -14*time.Hour {
-		return 0
+	if q == 0 || (mid-q).Abs() > 2*time.Minute || q.Abs() > 14*time.Hour {
+		return
 	}
 	in.warn("times without a zone differ from zoned ones by " + q.String() + "; corrected to UTC")
-	return q
-}
-
-func apartD(a, b time.Duration) time.Duration {
-	if a > b {
-		return a - b
-	}
-	return b - a
+	in.skew = q
 }
 
 // binaryKind recognises what is no text at all, by its first bytes.
+// packed names the container or compressor whose first bytes these are. Such an input arrives here only when nothing could be unpacked.
+func packed(b []byte) string {
+	for _, f := range []struct{ name, magic string }{
+		{"gzip", "\x1f\x8b"}, {"zip", "PK\x03\x04"}, {"zstd", "\x28\xb5\x2f\xfd"}, {"xz", "\xfd7zXZ"}, {"bzip2", "BZh91AY&SY"},
+	} {
+		if bytes.HasPrefix(b, []byte(f.magic)) {
+			return f.name
+		}
+	}
+	return ""
+}
+
 func binaryKind(b []byte) string {
 	switch {
 	case bytes.HasPrefix(b, []byte("\x00asm")):
@@ -186,12 +243,12 @@ func binaryKind(b []byte) string {
 			return "wasm-coredump"
 		}
 		return "wasm-module"
+	case packed(b) != "":
+		return "unknown"
 	case bytes.HasPrefix(b, []byte("\x7fELF")):
 		if len(b) > 18 && (b[16] == 4 || b[17] == 4) {
 			return "elf-core"
 		}
-		return "unknown"
-	case bytes.HasPrefix(b, []byte("\xff\xfe")), bytes.HasPrefix(b, []byte("\xfe\xff")):
 		return "unknown"
 	}
 	if n := bytes.Count(b, []byte{0}); n > 0 && n*10 > len(b) {
@@ -214,30 +271,11 @@ func binaryKind(b []byte) string {
 }
 
 var (
-	statLine = regexp.MustCompile(`^[A-Za-z_][\w.|:;\[\]/@~*\-]*: (?:-?\d+|"|P0\(|No recorded values)`)
-	promLine = regexp.MustCompile(`^(?:# (?:TYPE|HELP) |[a-z_][A-Za-z0-9_]*(?:\{[^}]*\})? -?[0-9.e+\-NaInf]+$)`)
-)
-
-// looksLikeStats recognises an answer of admin /stats: nearly every line is a name and a number.
-func looksLikeStats(lines [][]byte) bool {
-	if len(lines) < 2 {
-		return false
-	}
-	n := 0
-	for _, l := range lines {
-		if statLine.Match(l) || promLine.Match(l) {
-			n++
-		}
-	}
-	return n*10 >= len(lines)*9 && bytes.ContainsAny(bytes.Join(lines[:min(len(lines), 50)], nil), "._")
-}
-
-var (
 	// The last five characters of a pod of a Deployment or DaemonSet come from this alphabet (k8s.io/apimachinery util/rand).
 	podName     = regexp.MustCompile(`^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?-[bcdfghjklmnpqrstvwxz2456789]{5}$`)
 	containerID = regexp.MustCompile(`^(.+)_([a-z0-9-]+)_([a-z0-9-]+)-[0-9a-f]{64}$`)
 	podDir      = regexp.MustCompile(`^([a-z0-9-]+)_([a-z0-9.-]+)_[0-9a-f-]{32,36}$`)
-	rotation    = regexp.MustCompile(`(?:[._-](?:\d{1,3}|\d{8}(?:-\d{6})?|previous|prev|old))+$`)
+	rotation    = regexp.MustCompile(`(?:[._-](?:\d{1,3}|\d{8}(?:-\d{6})?|previous|prev|old|current))+$`)
 	extension   = regexp.MustCompile(`\.(?:log|txt|json|jsonl|out|gz|zst|xz|bz2|yaml|yml|prom|logs)$`)
 )
 

@@ -4,24 +4,23 @@ import (
 	"bytes"
 	"encoding/json"
 	"sort"
-	"strconv"
-	"strings"
 	"time"
 )
 
 // head is what the first line of a record says before its message.
 type head struct {
-	dialect string // "envoy", "istio-text", "istio-json", "agent", "access", "nginx", "text"
-	kind    RecordKind
-	time    time.Time
-	zoned   bool
-	level   Level
-	logger  []byte
-	caller  []byte
-	thread  []byte
-	message []byte // rest of the line
-	access  *Access
-	single  bool // the record ends with this line, whatever follows
+	dialect  string // "envoy", "istio-text", "istio-json", "envoy-json", "agent", "agent-json", "access", "access-json", "nginx", "logfmt", "klog", "text"
+	kind     RecordKind
+	time     time.Time
+	zoned    bool
+	yearless bool // time names no year, see [parseYearless]
+	level    Level
+	logger   []byte
+	caller   []byte
+	thread   []byte
+	message  []byte // rest of the line
+	access   access // for KindAccess
+	single   bool   // the record ends with this line, whatever follows
 }
 
 // hasHeader reports whether a line begins a record in some known dialect.
@@ -30,24 +29,57 @@ func hasHeader(b []byte) bool {
 	return parseHead(b, &h, true)
 }
 
-// parseHead reads the header of a line. With peek, it only has to find out that there is one.
+// parseHead reads the header of a line. With peek, it only has to find out that there is one and fills in dialect, kind and single: the
+// answer is the same.
 //
 // The dialects are tried by the first byte: `[` Envoy or its access log, `{` JSON, a digit anything with a time in front.
 func parseHead(b []byte, h *head, peek bool) bool {
-	if len(b) < 8 {
-		return false
+	*h = head{}
+	if len(b) >= 8 && h.parse(b, peek) {
+		return true
 	}
+	*h = head{}
+	return false
+}
+
+func (h *head) parse(b []byte, peek bool) bool {
 	switch c := b[0]; {
 	case c == '[':
-		return parseBracketed(b, h, peek)
+		return parseBracketed(b, h, peek) || parseUntimed(b, h, peek)
 	case c == '{':
 		return parseJSONLine(b, h, peek)
+	case c == ' ' || c == '\t':
+		return false // a continuation: nobody indents the first line of a record
 	case '0' <= c && c <= '9':
-		return parseTimed(b, h, peek)
-	case c == '#' && (len(b) < 12 || b[1] == ' '):
-		return parseStat(b, h)
+		if parseTimed(b, h, peek) {
+			return true
+		}
+	case klogLevel(c) != LevelUnknown:
+		if parseKlog(b, h) {
+			return true
+		}
+	case c == 't' || c == 'l':
+		if parseLogfmt(b, h) {
+			return true
+		}
 	}
-	return parseStat(b, h)
+	if t, n, ok := parseYearless(b); ok && parseMonth(b) > 0 {
+		h.text(b[n:], t, false)
+		h.yearless = true
+		return true
+	}
+	if t, n, ok := parseViewerTime(b); ok {
+		h.text(b[n:], t, false)
+		return true
+	}
+	return parseRequest(b, h, peek)
+}
+
+// text makes a header of nothing but a time.
+func (h *head) text(message []byte, t time.Time, zoned bool) {
+	h.dialect, h.kind, h.time, h.zoned = "text", KindText, t, zoned
+	h.message = bytes.TrimLeft(message, " \t|,;]")
+	h.loose()
 }
 
 // parseBracketed reads `[time][thread][level][logger] [file:line] message` (Envoy's default --log-format, see
@@ -55,59 +87,80 @@ func parseHead(b []byte, h *head, peek bool) bool {
 // An access log line is `[time] "METHOD …`.
 func parseBracketed(b []byte, h *head, peek bool) bool {
 	t, zoned, n, ok := parseTime(b[1:])
+	if !ok {
+		t, zoned, n, ok = parseCommonTime(b[1:])
+	}
 	if !ok || 1+n >= len(b) || b[1+n] != ']' {
 		return false
 	}
 	h.time, h.zoned = t, zoned
 	r := b[n+2:]
 	if len(r) > 1 && r[0] == ' ' && r[1] == '"' {
-		return parseAccessText(b, r[1:], h, peek)
+		h.accessText(b, r[1:], peek)
+		return true
+	}
+	if (len(r) < 2 || r[0] != '[' && r[1] != '[') && parseRequest(b, h, peek) { // `[time] MESH "METHOD …` and other orders
+		h.time, h.zoned = t, zoned
+		return true
 	}
 	h.dialect, h.kind = "envoy", KindLog
 	if peek {
 		return true
 	}
-	for {
-		s := r
-		if len(s) > 0 && s[0] == ' ' {
-			s = s[1:]
-		}
-		if len(s) == 0 || s[0] != '[' {
-			break
-		}
-		end := bytes.IndexByte(s, ']')
-		if end < 0 || end > 256 {
-			break
-		}
-		g := s[1:end]
-		if !h.group(g) {
-			break
-		}
-		r = s[end+1:]
-		if h.caller != nil {
-			break
-		}
-	}
-	h.message = bytes.TrimPrefix(r, []byte{' '})
+	h.message = bytes.TrimPrefix(h.groups(r), []byte{' '})
 	if h.level == LevelUnknown && h.logger == nil {
 		h.loose()
 	}
 	return true
 }
 
-// group takes one bracketed group of a header.
-func (h *head) group(g []byte) bool {
+// parseUntimed reads Envoy's default format when somebody cut the time away: `[critical][wasm] [file:line] message`, with the thread
+// in front or without. A file or one of Envoy's loggers must be among the groups, or ordinary words in brackets would do.
+func parseUntimed(b []byte, h *head, peek bool) bool {
+	var g head
+	r := g.groups(b)
+	if g.level == LevelUnknown || g.caller == nil && !isLogger(g.logger) {
+		return false
+	}
+	h.dialect, h.kind = "envoy", KindLog
+	if !peek {
+		h.level, h.logger, h.caller, h.thread = g.level, g.logger, g.caller, g.thread
+		h.message = bytes.TrimPrefix(r, []byte{' '})
+	}
+	return true
+}
+
+// groups takes the bracketed groups of a header and gives what follows them.
+func (h *head) groups(r []byte) []byte {
+	for h.caller == nil {
+		s, apart := bytes.CutPrefix(r, []byte{' '})
+		if len(s) == 0 || s[0] != '[' {
+			break
+		}
+		end := bytes.IndexByte(s[:min(len(s), 256)], ']')
+		if end < 0 || !h.group(s[1:end], apart, s[end+1:]) {
+			break
+		}
+		r = s[end+1:]
+	}
+	return r
+}
+
+// group takes one bracketed group of a header. apart means that a blank stands before it, rest is what follows it.
+func (h *head) group(g []byte, apart bool, rest []byte) bool {
 	switch {
 	case len(g) == 0:
 		return true
 	case h.level == LevelUnknown && h.thread == nil && digits(g) >= 0:
 		h.thread = g
-	case h.level == LevelUnknown && len(g) <= 8 && ParseLevel(string(g)) != LevelUnknown:
-		h.level = ParseLevel(string(g))
+	case h.level == LevelUnknown && levelOf(g) != LevelUnknown:
+		h.level = levelOf(g)
 	case isCaller(g):
 		h.caller = g
-	case h.logger == nil && h.level != LevelUnknown && isWord(g):
-		h.logger = g
+	case h.logger == nil && h.level != LevelUnknown && isWord(g) && (!apart || isLogger(g)):
+		h.logger = g // `[C7]` of a connection stands apart too, where a format has no logger
+	case h.logger == nil && h.level == LevelUnknown && isLogger(g) && bytes.HasPrefix(bytes.TrimLeft(rest, " "), []byte{'['}):
+		h.logger = g // spdlog's own order: `[time] [logger] [level]`
 	default:
 		return false
 	}
@@ -120,9 +173,9 @@ func isCaller(g []byte) bool {
 	return i > 2 && i+1 < len(g) && digits(g[i+1:]) >= 0 && bytes.LastIndexByte(g[:i], '.') > 0 && bytes.IndexByte(g, ' ') < 0
 }
 
-// isWord recognises a logger or scope name.
+// isWord recognises a logger or scope name. With --enable-fine-grain-logging it is the path of a source file.
 func isWord(g []byte) bool {
-	if len(g) == 0 || len(g) > 40 {
+	if len(g) == 0 || len(g) > 120 {
 		return false
 	}
 	for _, c := range g {
@@ -133,42 +186,129 @@ func isWord(g []byte) bool {
 	return true
 }
 
-// parseTimed reads lines that start with a bare time: Istio text (tabs, or blanks once copied), the agent and istiod, nginx-based
-// hosts, and anything else that puts a time and soon after a level in front of its message.
-func parseTimed(b []byte, h *head, peek bool) bool {
-	t, zoned, n, ok := parseTime(b)
-	if !ok {
+// isLogger reports whether a word is one of Envoy's loggers (source/common/common/logger.h, up to 1.40).
+func isLogger(w []byte) bool {
+	if len(w) == 0 || len(w) > 24 {
 		return false
 	}
-	h.time, h.zoned = t, zoned
-	if n >= len(b) {
+	return loggers[string(w)]
+}
+
+var loggers = func() map[string]bool {
+	m := map[string]bool{}
+	for _, w := range bytes.Fields([]byte(`a2a admin alternate_protocols_cache aws assert backtrace basic_auth cache_filter client config connection
+		conn_handler compression credential_injector decompression dns dubbo dynamic_modules envoy_bug ext_authz ext_proc file filter
+		forward_proxy geolocation golang grpc happy_eyeballs hc health_checker http http2 hystrix init io ip_tagging json_rpc jwt kafka
+		key_value_store local_rate_limit lua main matcher mcp misc mongo multi_connection notification oauth2 pool quic quic_stream
+		rate_limit_quota rbac rds redis rocketmq router runtime secret sse stats stats_sinks tap testing thrift tracing udp upstream
+		wasm websocket`)) {
+		m[string(w)] = true
+	}
+	return m
+}()
+
+// parseTimed reads lines that start with a bare time: Istio text (tabs, or blanks once copied), the agent and istiod, nginx-based
+// hosts, Envoy with a --log-format of its own, and anything else that puts a time and soon after a level in front of its message.
+func parseTimed(b []byte, h *head, peek bool) bool {
+	t, zoned, n, ok := parseTime(b)
+	if !ok || n >= len(b) {
 		return false
 	}
 	r := b[n:]
-	if r[0] != ' ' && r[0] != '\t' && r[0] != '|' && r[0] != ',' && r[0] != ';' && r[0] != ']' {
+	switch r[0] {
+	case ' ', '\t', '|', ',', ';', ']':
+	case '\\': // Istio's tabs, escaped by --log-format-escaped
+		if len(r) < 2 || r[1] != 't' {
+			return false
+		}
+		if r, ok = unescapeC(r); !ok {
+			r = bytes.ReplaceAll(b[n:], []byte(`\t`), []byte{'\t'})
+		}
+	default:
+		return false
+	}
+	h.time, h.zoned = t, zoned
+	word, rest := nextWord(r)
+	switch {
+	case len(word) == 0:
+	case word[0] == '[':
+		if h.timedGroups(bytes.TrimLeft(r, " \t"), peek) {
+			return true
+		}
+	case levelOf(bytes.TrimRight(word, ":")) != LevelUnknown && zoned && b[10] == 'T' && !(n == len(kubectlTime) && r[0] == ' '):
+		h.level = levelOf(bytes.TrimRight(word, ":"))
+		h.istio(rest, r[0] == '\t')
+		return true
+	case word[0] == '|' || word[0] == '-':
+		if h.columns(bytes.TrimLeft(r, " \t"), word) {
+			return true
+		}
+	}
+	if parseRequest(b, h, peek) {
+		h.time, h.zoned = t, zoned
+		return true
+	}
+	h.text(r, t, zoned)
+	return true
+}
+
+// kubectlTime is what `kubectl logs --timestamps` puts before a line: a level behind it is a word of the message. Istio prints microseconds.
+const kubectlTime = "2006-01-02T15:04:05.000000000Z"
+
+// timedGroups reads `[36][error][wasm] [file:line] message` after a bare time, and nginx's `[error] 12#12: *5 message`.
+func (h *head) timedGroups(r []byte, peek bool) bool {
+	var g head
+	rest := g.groups(r)
+	if g.level == LevelUnknown {
+		return false
+	}
+	h.level, h.logger, h.caller, h.thread = g.level, g.logger, g.caller, g.thread
+	if w, r2 := nextWord(rest); bytes.IndexByte(w, '#') > 0 && w[len(w)-1] == ':' {
+		h.dialect, h.kind, h.thread = "nginx", KindLog, w[:len(w)-1]
+		h.message = bytes.TrimLeft(r2, " ")
+		return true
+	}
+	h.dialect, h.kind = "envoy", KindLog
+	if g.caller == nil && !isLogger(g.logger) {
+		h.dialect, h.kind = "text", KindText
+	}
+	h.message = bytes.TrimPrefix(rest, []byte{' '})
+	return true
+}
+
+// columns reads `| error | wasm | 36 | message` after a bare time: level, logger, thread and file in any order, with the given separator
+// before each. What is none of them begins the message.
+func (h *head) columns(r, separator []byte) bool {
+	var g head
+	for r = r[len(separator):]; ; {
+		f, rest, ok := bytes.Cut(r, separator)
+		f = bytes.Trim(f, " ")
+		switch lv := levelOf(f); {
+		case !ok:
+		case g.level == LevelUnknown && lv != LevelUnknown:
+			g.level, r = lv, rest
+			continue
+		case g.logger == nil && isLogger(f):
+			g.logger, r = f, rest
+			continue
+		case g.thread == nil && len(f) > 0 && digits(f) >= 0:
+			g.thread, r = f, rest
+			continue
+		case g.caller == nil && isCaller(f):
+			g.caller, r = f, rest
+			continue
+		}
+		break
+	}
+	if g.level == LevelUnknown {
 		return false
 	}
 	h.dialect, h.kind = "text", KindText
-	if peek {
-		return true
+	if g.logger != nil || g.caller != nil {
+		h.dialect, h.kind = "envoy", KindLog
 	}
-	tabs := r[0] == '\t'
-	word, rest := nextWord(r)
-	if lv := ParseLevel(string(bytes.Trim(word, "[]:"))); lv != LevelUnknown && len(word) <= 12 {
-		h.level = lv
-		if word[0] == '[' { // nginx: `2024/05/01 10:00:00 [error] 12#12: *5 message`
-			h.dialect, h.kind = "nginx", KindLog
-			if w, r2 := nextWord(rest); bytes.IndexByte(w, '#') > 0 {
-				h.thread, rest = bytes.TrimRight(w, ":"), r2
-			}
-			h.message = bytes.TrimLeft(rest, " ")
-			return true
-		}
-		h.istio(rest, tabs)
-		return true
-	}
-	h.message = bytes.TrimLeft(r, " \t|,;]")
-	h.loose()
+	h.level, h.logger, h.caller, h.thread = g.level, g.logger, g.caller, g.thread
+	h.message = bytes.TrimPrefix(r, []byte{' '})
 	return true
 }
 
@@ -180,9 +320,11 @@ func (h *head) istio(rest []byte, tabs bool) {
 	if string(word) == "envoy" {
 		h.dialect, h.kind = "istio-text", KindLog
 		h.logger, r = nextWord(r)
-		if w, r2 := nextWord(r); isCaller(w) {
+		w, r2 := nextWord(r)
+		switch {
+		case isCaller(w) && (!tabs || r[0] == ' '): // after a tab it is the message that begins so
 			h.caller, r = w, r2
-		} else if len(w) > 2 && w[0] == '[' && isCaller(w[1:len(w)-1]) { // Istio up to 1.6: `[external/…/wasm.cc:292] message`
+		case len(w) > 2 && w[0] == '[' && w[len(w)-1] == ']' && isCaller(w[1:len(w)-1]): // Istio up to 1.6: `[external/…/wasm.cc:292] message`
 			h.caller, r = w[1:len(w)-1], r2
 		}
 		h.message = trimOne(r)
@@ -190,7 +332,7 @@ func (h *head) istio(rest []byte, tabs bool) {
 	}
 	body := trimOne(rest)
 	if tabs {
-		if i := bytes.IndexByte(body, '\t'); i > 0 && i < 40 && isWord(body[:i]) && bytes.IndexByte(body[:i], '=') < 0 {
+		if i := bytes.IndexByte(body, '\t'); i > 0 && i < 40 && isWord(body[:i]) {
 			h.logger, body = body[:i], body[i+1:]
 		}
 	} else if isWord(word) && knownScope(word) {
@@ -208,10 +350,104 @@ func knownScope(w []byte) bool {
 	return false
 }
 
+// parseKlog reads `E0501 10:00:00.123456   1 reflector.go:147] message`, the format of Kubernetes components, in which Envoy is asked to
+// log too (`%L%m%d %T.%f %t %s:%#] %v`).
+func parseKlog(b []byte, h *head) bool {
+	t, n, ok := parseYearless(b[1:])
+	if !ok || n < 13 || b[1+n] != ' ' {
+		return false
+	}
+	r := bytes.TrimLeft(b[1+n:], " ")
+	end := bytes.IndexByte(r[:min(len(r), 160)], ']')
+	if end < 0 {
+		return false
+	}
+	thread, caller := nextWord(r[:end])
+	caller = bytes.TrimLeft(caller, " ")
+	if digits(thread) < 0 || !isCaller(caller) {
+		return false
+	}
+	h.dialect, h.kind, h.time, h.yearless = "klog", KindText, t, true
+	if bytes.Contains(caller, []byte(".cc:")) || bytes.Contains(caller, []byte(".h:")) {
+		h.kind = KindLog
+	}
+	h.level = klogLevel(b[0])
+	h.thread, h.caller, h.message = thread, caller, bytes.TrimPrefix(r[end+1:], []byte{' '})
+	return true
+}
+
+// klogLevel reads the letter of a level; C, D and T are what spdlog prints for `%L`.
+func klogLevel(c byte) Level {
+	switch c {
+	case 'T':
+		return LevelTrace
+	case 'D':
+		return LevelDebug
+	case 'I':
+		return LevelInfo
+	case 'W':
+		return LevelWarning
+	case 'E':
+		return LevelError
+	case 'C', 'F':
+		return LevelCritical
+	}
+	return LevelUnknown
+}
+
+// parseLogfmt reads `time="…" level=error logger=wasm msg="…"`. Where nothing says that Envoy wrote it, the message is left whole: rules
+// look for words, and the keys are words too.
+func parseLogfmt(b []byte, h *head) bool {
+	eq := bytes.IndexByte(b[:min(len(b), 12)], '=')
+	if eq < 0 {
+		return false
+	}
+	switch string(b[:eq]) {
+	case "time", "ts", "t", "timestamp", "level", "lvl", "loglevel":
+	default:
+		return false
+	}
+	var l fieldSet
+	for r := b; len(r) > 0; {
+		eq := bytes.IndexByte(r, '=')
+		if eq < 0 {
+			break
+		}
+		key, v := r[bytes.LastIndexByte(r[:eq], ' ')+1:eq], r[eq+1:]
+		if len(v) > 0 && v[0] == '"' {
+			end := stringEnd(v[1:])
+			if end < 0 {
+				break
+			}
+			v, r = v[:end+2], v[end+2:]
+		} else if sp := bytes.IndexByte(v, ' '); sp >= 0 {
+			v, r = v[:sp], v[sp:]
+		} else {
+			r = nil
+		}
+		var w jsonWalker
+		if n := w.spell(0, key); n <= len(w.path) && len(v) > 0 {
+			l.visit(w.path[:n], v)
+		}
+	}
+	if l.at == nil && l.level == nil {
+		return false
+	}
+	if !l.accessTo(h, b) {
+		l.logTo(h)
+		h.dialect, h.kind = "logfmt", KindLog
+		if h.message == nil || !isLogger(h.logger) && !isCaller(h.caller) {
+			h.kind, h.message = KindText, b
+		}
+	}
+	h.single = false
+	return true
+}
+
 // loose finds a level and a logger among the first words of a message in an unknown format, so that rules that ask for them
-// still work: `ERROR wasm: …`, `level=error logger=wasm msg="…"`. The message is left whole.
+// still work: `ERROR wasm: …`, `(error) [wasm] …`. Unless the message begins with both, it is left whole.
 func (h *head) loose() {
-	r := h.message
+	r, first := h.message, true
 	for range 6 {
 		word, rest := nextWord(r)
 		if len(word) == 0 {
@@ -219,31 +455,32 @@ func (h *head) loose() {
 		}
 		w := bytes.Trim(word, "[]():|<>,\"")
 		w = bytes.TrimPrefix(bytes.TrimPrefix(w, []byte("level=")), []byte("lvl="))
-		if len(w) >= 3 && len(w) <= 11 {
-			if lv := ParseLevel(string(bytes.Trim(w, `"`))); lv != LevelUnknown {
-				h.level = lv
-				if h.kind == KindText {
-					h.kind = KindLog
+		if lv := levelOf(bytes.Trim(w, `"`)); lv != LevelUnknown && len(w) >= 3 {
+			h.level = lv
+			next, rest := nextWord(rest)
+			if n := bytes.Trim(next, "[]():|\""); isLogger(n) && (string(n) == "wasm" || len(n) < len(next)) {
+				h.logger, h.kind = n, KindLog
+				if first { // nothing but a header stands before
+					h.message = bytes.TrimLeft(rest, " ")
 				}
-				if next, _ := nextWord(rest); len(next) > 2 {
-					if n := bytes.Trim(next, "[]():|\""); isWord(n) && (string(n) == "wasm" || next[0] == '[') {
-						h.logger = n
-					}
-				}
-				return
 			}
+			return
 		}
-		r = rest
+		r, first = rest, false
 	}
 }
 
 // nextWord splits off the next run of non-blanks.
 func nextWord(b []byte) (word, rest []byte) {
-	b = bytes.TrimLeft(b, " \t")
-	if i := bytes.IndexAny(b, " \t"); i >= 0 {
-		return b[:i], b[i:]
+	i := 0
+	for i < len(b) && (b[i] == ' ' || b[i] == '\t') {
+		i++
 	}
-	return b, nil
+	j := i
+	for j < len(b) && b[j] != ' ' && b[j] != '\t' {
+		j++
+	}
+	return b[i:j], b[j:]
 }
 
 // trimOne removes the separator in front of a message, but no blanks of the message itself (fragments begin with blanks).
@@ -254,73 +491,168 @@ func trimOne(b []byte) []byte {
 	return bytes.TrimLeft(b, " ")
 }
 
+// fieldSet is what the keys of a line in JSON or logfmt say, whatever they are called.
+type fieldSet struct {
+	msg, level, at, caller, thread, scope                               []byte
+	msgRank                                                             int
+	method, path, request, status, flags, details, upstream, took, sent []byte
+	unit                                                                time.Duration // of took
+	strong                                                              bool          // there is a key that only access logs have
+	scoped                                                              bool          // the logger's name stands under `scope`
+}
+
+// visit takes one member of an object, see [jsonWalk].
+func (l *fieldSet) visit(path, v []byte) jsonStep {
+	if v[0] == '{' {
+		return jsonEnter
+	}
+	switch string(path) {
+	case "msg":
+		l.message(v, 4)
+	case "message":
+		l.message(v, 3)
+	case "text":
+		l.message(v, 2)
+	case "event":
+		l.message(v, 1)
+	case "level", "severity", "loglevel", "lvl", "levelname":
+		l.level = v
+	case "time", "timestamp", "ts", "starttime", "datetime", "asctime":
+		if l.at == nil || string(path) != "timestamp" {
+			l.at = v
+		}
+	case "caller", "file", "source", "sourceline", "logoriginfilename":
+		l.caller = v
+	case "thread", "tid", "threadid", "processthreadid":
+		l.thread = v
+	case "scope", "logger", "loglogger", "loggername", "name", "component":
+		if own := string(path) == "scope"; own || l.scope == nil {
+			l.scope, l.scoped = v, own
+		}
+	default:
+		l.visitAccess(path, v)
+	}
+	return jsonSkip
+}
+
+func (l *fieldSet) message(v []byte, rank int) {
+	if rank > l.msgRank && v[0] == '"' {
+		l.msg, l.msgRank = v, rank
+	}
+}
+
+// visitAccess takes what access logs say. Envoy has no names of its own for JSON: they are what somebody wrote into the configuration.
+func (l *fieldSet) visitAccess(path, v []byte) {
+	switch string(path) {
+	case "responsecode", "responsestatuscode", "httpresponsestatuscode":
+		l.status, l.strong = v, true
+	case "statuscode", "status", "httpstatus", "code", "httprequeststatus", "responsestatus", "respcode", "httpstatuscode":
+		if l.status == nil {
+			l.status = v
+		}
+	case "responseflags", "responseflag", "respflags", "envoyresponseflags":
+		l.flags, l.strong = v, true
+	case "flags":
+		l.flags = v
+	case "responsecodedetails", "codedetails", "responsedetails":
+		l.details, l.strong = v, true
+	case "details":
+		l.details = v
+	case "method", "requestmethod", "httpmethod", "reqmethod", "verb", "httprequestmethod", "httprequestrequestmethod":
+		l.method = v
+	case "path", "requestpath", "reqpath", "httppath", "uri", "url", "requesturi", "requesturl", "urlpath", "urloriginal", "xenvoyoriginalpath",
+		"xenvoyoriginpath", "httprequestrequesturl":
+		if l.path == nil || string(v) != "null" && string(v) != `"-"` {
+			l.path = v
+		}
+	case "request", "requestline":
+		l.request = v
+	case "upstreamhost", "upstreamaddr", "upstreamaddress", "upstream", "upstreamhostaddress", "upstreamip":
+		l.upstream = v
+	case "duration", "durationms", "requestduration", "requestdurationms", "responseduration", "totalduration", "responsetime", "latency",
+		"latencyms", "httprequestlatency", "dur":
+		l.took, l.unit = v, time.Millisecond
+	case "requesttime": // nginx
+		l.took, l.unit = v, time.Second
+	case "bytessent", "responsebytes", "responsesize", "bodybytessent", "sentbytes", "respsize", "httpresponsebodybytes", "bytes":
+		l.sent = v
+	}
+}
+
+// clock reads the time.
+func (l *fieldSet) clock(h *head) {
+	ts := jsonText(l.at)
+	if ts == nil {
+		ts = l.at // logfmt has no quotes
+	}
+	if t, zoned, _, ok := parseTime(ts); ok {
+		h.time, h.zoned = t, zoned
+	} else if t, ok := parseEpoch(ts); ok {
+		h.time, h.zoned = t, true
+	} else if t, zoned, _, ok := parseCommonTime(ts); ok {
+		h.time, h.zoned = t, zoned
+	}
+}
+
+// logTo fills in what a line of an application log says.
+func (l *fieldSet) logTo(h *head) {
+	word := func(v []byte) []byte {
+		if len(v) > 0 && v[0] != '"' && v[0] != '[' && string(v) != "null" {
+			return v
+		}
+		return jsonText(v)
+	}
+	h.level = levelOf(word(l.level))
+	h.caller, h.thread, h.logger, h.message = jsonText(l.caller), word(l.thread), word(l.scope), jsonText(l.msg)
+	if len(h.logger) == 0 {
+		h.logger = nil
+	}
+	l.clock(h)
+}
+
 // parseJSONLine reads one JSON object as a record: Envoy's or Istio's application log in any of its key sets, or an access log.
 func parseJSONLine(b []byte, h *head, peek bool) bool {
 	if b[len(b)-1] != '}' {
 		return false
 	}
-	if peek {
-		return bytes.Contains(b[:min(len(b), 4096)], []byte(`":`)) && (jsonHas(b, "msg") || jsonHas(b, "message") || jsonHas(b, "response_code") || jsonHas(b, "level"))
-	}
 	h.single = true
-	if jsonHas(b, "response_code") || jsonHas(b, "response_flags") || jsonHas(b, "responseCode") {
-		if parseAccessJSON(b, h) {
-			return true
-		}
-	}
-	var e map[string]any
-	if json.Unmarshal(b, &e) != nil {
+	var l fieldSet
+	if !jsonWalk(b, l.visit) {
 		return brokenJSON(b, h)
 	}
-	str := func(keys ...string) []byte {
-		for _, k := range keys {
-			switch v := dig(e, k).(type) {
-			case string:
-				return []byte(v)
-			case float64:
-				return strconv.AppendFloat(nil, v, 'f', -1, 64)
-			}
-		}
-		return nil
-	}
-	h.message = str("msg", "message", "text", "event", "Message")
-	if h.message == nil {
-		return false
-	}
-	h.level = ParseLevel(string(str("level", "severity", "log.level", "lvl", "Level")))
-	if ts := str("time", "timestamp", "@timestamp", "ts", "Time"); ts != nil {
-		if t, zoned, _, ok := parseTime(ts); ok {
-			h.time, h.zoned = t, zoned
-		} else if f, err := strconv.ParseFloat(string(ts), 64); err == nil && f > 1e8 && f < 1e11 {
-			h.time, h.zoned = time.UnixMicro(int64(f*1e6)).UTC(), true
-		}
-	}
-	h.caller = str("caller", "file", "source", "log.origin.file.name")
-	h.thread = str("thread", "tid", "process.thread.id")
-	scope := string(str("scope", "logger", "log.logger", "name", "component"))
-	if l, ok := strings.CutPrefix(scope, "envoy "); ok {
-		h.dialect, h.kind, h.logger = "istio-json", KindLog, []byte(l)
+	if l.accessTo(h, b) {
 		return true
 	}
-	h.logger = []byte(scope)
-	if scope == "" {
-		h.logger = nil
+	if l.msg == nil {
+		return false
 	}
-	if h.thread != nil || isCaller(h.caller) || scope == "wasm" {
+	l.logTo(h)
+	if logger, ok := bytes.CutPrefix(h.logger, []byte("envoy ")); ok {
+		h.dialect, h.kind, h.logger = "istio-json", KindLog, logger
+		return true
+	}
+	// `scope` is a key of Istio's Go programs. The agent has a scope "wasm" too; Envoy's loggers stand behind the word "envoy" there.
+	if ours := h.thread != nil || isCaller(h.caller) || isLogger(h.logger); ours && !l.scoped && !bytes.Contains(h.caller, []byte(".go:")) {
 		h.dialect, h.kind = "envoy-json", KindLog
 		return true
 	}
 	h.dialect, h.kind = "agent-json", KindAgent
-	h.message = append(h.message, otherKeys(e)...)
+	if !peek {
+		h.message = append(h.message[:len(h.message):len(h.message)], otherKeys(b)...)
+	}
 	return true
 }
 
 // otherKeys gives the keys that an agent's JSON line has beside the usual ones, as its text format would print them.
-func otherKeys(e map[string]any) []byte {
+func otherKeys(line []byte) []byte {
+	var e map[string]any
+	if json.Unmarshal(line, &e) != nil {
+		return nil
+	}
 	var names []string
 	for k := range e {
 		switch k {
-		case "level", "time", "scope", "msg", "caller", "thread", "message", "logger", "timestamp", "ts":
+		case "level", "time", "scope", "msg", "caller", "thread", "message", "logger", "timestamp", "@timestamp", "ts", "severity", "stream":
 		default:
 			names = append(names, k)
 		}
@@ -335,49 +667,50 @@ func otherKeys(e map[string]any) []byte {
 	return b
 }
 
-// jsonHas reports whether the object has the key somewhere, without parsing.
-func jsonHas(b []byte, key string) bool {
-	for r := b; ; {
-		i := bytes.Index(r, []byte(key))
-		if i < 0 {
-			return false
-		}
-		if i > 0 && r[i-1] == '"' && i+len(key) < len(r) && r[i+len(key)] == '"' {
-			return true
-		}
-		r = r[i+len(key):]
-	}
-}
-
 // brokenJSON keeps what can be had of an object that is no valid JSON, as Envoy wrote before 1.24 when a message held a quote.
 func brokenJSON(b []byte, h *head) bool {
-	for _, k := range []string{`"msg":"`, `"message":"`} {
-		i := bytes.Index(b, []byte(k))
-		if i < 0 {
-			continue
-		}
-		v := b[i+len(k):]
-		end := bytes.LastIndex(v, []byte(`","`))
-		if end < 0 {
-			end = len(v) - 2
-		}
-		if end < 0 {
+	msg, ok := looseString(b, `"msg":"`)
+	if !ok {
+		if msg, ok = looseString(b, `"message":"`); !ok {
 			return false
 		}
-		h.dialect, h.kind, h.message = "istio-json", KindLog, unescapeJSON(v[:end])
-		if i := bytes.Index(b, []byte(`"level":"`)); i >= 0 {
-			if j := bytes.IndexByte(b[i+9:], '"'); j >= 0 {
-				h.level = ParseLevel(string(b[i+9 : i+9+j]))
-			}
-		}
-		if i := bytes.Index(b, []byte(`"time":"`)); i >= 0 {
-			h.time, h.zoned, _, _ = parseTime(b[i+8:])
-		}
-		return true
 	}
-	return false
+	h.dialect, h.kind, h.message = "istio-json", KindLog, unescapeJSON(msg)
+	if v, ok := looseString(b, `"level":"`); ok {
+		h.level = levelOf(v)
+	}
+	if v, ok := looseString(b, `"time":"`); ok {
+		h.time, h.zoned, _, _ = parseTime(v)
+	}
+	if v, ok := looseString(b, `"caller":"`); ok && isCaller(v) {
+		h.caller = v
+	}
+	if v, ok := looseString(b, `"thread":"`); ok && digits(v) >= 0 {
+		h.thread = v
+	}
+	if v, ok := looseString(b, `"scope":"envoy `); ok && isWord(v) {
+		h.logger = v
+	}
+	return true
 }
 
-// parseStat reads a line of admin /stats: `wasm.envoy.wasm.runtime.v8.active: 5` or, for Prometheus, `name{tags} 5`. It never
-// begins a record of several lines, and reports false: whether a line is a statistic is decided by the input (see statRecord).
-func parseStat([]byte, *head) bool { return false }
+// looseString gives the value behind a key, up to where the next of the usual keys begins or the object ends.
+func looseString(b []byte, key string) ([]byte, bool) {
+	i := bytes.Index(b, []byte(key))
+	if i < 0 {
+		return nil, false
+	}
+	v := b[i+len(key):]
+	end := -1
+	for _, next := range []string{`","msg":`, `","message":`, `","caller":`, `","thread":`, `","scope":`, `","level":`, `","time":`} {
+		if j := bytes.Index(v, []byte(next)); j >= 0 && (end < 0 || j < end) {
+			end = j
+		}
+	}
+	if end < 0 {
+		if end = bytes.LastIndex(v, []byte(`"`)); end < 0 {
+			return nil, false
+		}
+	}
+	return v[:end], true
+}

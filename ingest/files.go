@@ -108,6 +108,13 @@ func (c *FileCorpus) read(ctx context.Context, e archive.Entry, yield func(*Bloc
 	if err != nil {
 		in.Err = err.Error()
 	}
+	if order := utf16Order(head); order != nil {
+		in.warn("UTF-16: read as UTF-8, in which bytes and offsets are counted")
+		r = &utf16Reader{r: io.MultiReader(bytes.NewReader(head), r), order: order}
+		if head, err = readHead(r); err != nil {
+			in.Err = err.Error()
+		}
+	}
 	in.detect(head)
 	var whole io.Reader = bytes.NewReader(head)
 	if err == nil && len(head) == sampleSize {
@@ -119,6 +126,12 @@ func (c *FileCorpus) read(ctx context.Context, e archive.Entry, yield func(*Bloc
 		if in.Err == "" {
 			in.warn("empty")
 		}
+	case packed(head) != "":
+		if in.Err == "" {
+			in.Err = "begins like " + packed(head) + ", but nothing could be unpacked"
+		}
+	case in.Kind == "unknown":
+		in.warn("neither text nor a format that is known: not searched")
 	case document.Looks(head):
 		whole, err = in.readDocument(whole)
 		if err != nil {
@@ -212,11 +225,11 @@ func (in *Input) blocks(ctx context.Context, r io.Reader, size int, pool *sync.P
 		b.stamp()
 		in.see(b.First)
 		in.see(b.Last)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		if !yield(b) {
 			return errStop
+		}
+		if ctx.Err() != nil { // after the block: what was read before an interrupt counts
+			return ctx.Err()
 		}
 	}
 	if br.err != nil && in.Err == "" {
@@ -284,31 +297,23 @@ func (b *Block) timeNear(pos int, forward bool) time.Time {
 		return time.Time{}
 	}
 	if forward && l.start < pos {
-		if l, ok = b.next(l, l.start); !ok {
+		if l, ok = b.neighbour(&l, l.start, false); !ok {
 			return time.Time{}
 		}
 	}
 	origin := l.start
 	for range 64 {
 		var h head
-		if parseHead(l.text, &h, false) && !h.time.IsZero() && h.kind != KindAccess {
-			if h.zoned {
-				return h.time
-			}
-			return h.time.Add(b.Input.skew)
-		}
-		if !h.time.IsZero() && h.kind == KindAccess {
-			return h.time
-		}
-		if !l.meta.time.IsZero() {
-			return l.meta.time
-		}
-		if forward {
-			l, ok = b.next(l, origin)
+		if b.Input.Kind == "stats" {
+			s, _ := parseStat(l.text)
+			h.time, h.zoned = s.time, true
 		} else {
-			l, ok = b.prev(l, origin)
+			parseHead(l.text, &h, false)
 		}
-		if !ok {
+		if t, _ := b.Input.timeOf(&h, &l.meta); !t.IsZero() {
+			return t
+		}
+		if l, ok = b.neighbour(&l, origin, !forward); !ok {
 			break
 		}
 	}

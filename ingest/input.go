@@ -18,10 +18,12 @@ type Input struct {
 	Identity Identity // what the path tells; records may tell more
 
 	order    order
-	wrappers []wrapper
-	headed   bool    // most lines start with a header: lines without one continue the record before
-	doc      []span  // records of a structured document, by offset
-	times    []stamp // samples for gaps and skew, one pair per block
+	byRecord bool      // newest first, but the lines of a record in the order of writing, see newest.go
+	wrappers []wrapper // the doubtful ones, outermost first
+	columns  csvColumns
+	headed   bool      // lines with a header are the rule: those without one continue the record before
+	doc      []span    // records of a structured document, by offset
+	ref      time.Time // a time of the input that names its year, for those that do not
 	skew     time.Duration
 }
 
@@ -58,10 +60,4 @@ func (in *Input) warn(s string) {
 	if len(in.Warnings) < 20 {
 		in.Warnings = append(in.Warnings, s)
 	}
-}
-
-// stamp is the first and last time seen in a block.
-type stamp struct {
-	line        int64
-	first, last time.Time
 }

@@ -55,7 +55,27 @@ func (l Level) String() string { return levels[l] }
 
 // ParseLevel understands Envoy's words and those of the Istio agent, klog and common shippers ("warn", "err", "fatal", "CRITICAL").
 func ParseLevel(s string) Level {
-	switch lower(s) {
+	if len(s) > maxLevel {
+		return LevelUnknown
+	}
+	return levelOf([]byte(s))
+}
+
+const maxLevel = len("information")
+
+// levelOf is [ParseLevel] for a piece of a line. It runs on every candidate line and must not allocate.
+func levelOf(w []byte) Level {
+	if len(w) < 3 || len(w) > maxLevel {
+		return LevelUnknown
+	}
+	var l [maxLevel]byte
+	for i, c := range w {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		l[i] = c
+	}
+	switch string(l[:len(w)]) {
 	case "trace", "trc":
 		return LevelTrace
 	case "debug", "dbg":
@@ -148,6 +168,8 @@ func (r *Record) Field(name string) (string, bool) {
 			return a.Details, a.Details != ""
 		case "upstream":
 			return a.Upstream, a.Upstream != ""
+		case "bytes_sent":
+			return strconv.FormatInt(a.BytesSent, 10), a.BytesSent >= 0
 		case "duration_ms":
 			return strconv.FormatInt(a.Duration.Milliseconds(), 10), a.Duration >= 0
 		}
@@ -160,7 +182,7 @@ func (r *Record) Field(name string) (string, bool) {
 // rules lint uses it to refuse a misspelt field.
 var FieldNames = []string{
 	"kind", "level", "logger", "caller", "thread", "message", "pod", "namespace", "container", "node",
-	"method", "path", "status", "flags", "details", "upstream", "duration_ms",
+	"method", "path", "status", "flags", "details", "upstream", "duration_ms", "bytes_sent",
 	// stats
 	"name", "value",
 	// Kubernetes objects and configuration
@@ -178,19 +200,4 @@ func (r *Record) Keep() *Record {
 	c := *r
 	c.Raw = append([]byte(nil), r.Raw...)
 	return &c
-}
-
-func lower(s string) string {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; 'A' <= c && c <= 'Z' {
-			b := []byte(s)
-			for j := range b {
-				if 'A' <= b[j] && b[j] <= 'Z' {
-					b[j] += 'a' - 'A'
-				}
-			}
-			return string(b)
-		}
-	}
-	return s
 }

@@ -240,7 +240,7 @@ func TestExamplesInDocuments(t *testing.T) {
 }
 
 var (
-	wrapperList = regexp.MustCompile(`wrapperNames = \[wrappers\]string\{(.*)\}`)
+	wrapperList = regexp.MustCompile(`(?s)wrapperNames = \[wrappers\]string\{(.*?)\}`)
 	dialectSet  = regexp.MustCompile(`h\.dialect[^=\n]*= "([a-z-]+)"`)
 	quoted      = regexp.MustCompile(`"([^"]+)"`)
 )
@@ -316,7 +316,13 @@ func TestReadmeShowsWhatIs(t *testing.T) {
 		}
 		return
 	}
-	t.Errorf("README.md shows something else than the program prints (run go test ./rules -run Readme -update, then read the diff):\n%s", got)
+	want, have := strings.Split(string(got), "\n"), strings.Split(string(data), "\n")
+	for i := range min(len(want), len(have)) {
+		if want[i] != have[i] {
+			t.Errorf("README.md:%d: shows\n%s\nbut the program prints\n%s\nRun go test ./rules -run Readme -update, then read the diff.", i+1, have[i], want[i])
+			return
+		}
+	}
 }
 
 // screen is what analyze prints for a terminal of 100 columns.

@@ -95,7 +95,12 @@ type Mistake struct {
 	Text string
 }
 
-func (m Mistake) String() string { return fmt.Sprintf("%s:%d: %s", m.File, m.Line, m.Text) }
+func (m Mistake) String() string {
+	if m.Line == 0 { // about the whole file
+		return m.File + ": " + m.Text
+	}
+	return fmt.Sprintf("%s:%d: %s", m.File, m.Line, m.Text)
+}
 
 func (m Mistakes) Error() string {
 	lines := make([]string, len(m))
@@ -108,6 +113,7 @@ func (m Mistakes) Error() string {
 type parser struct {
 	set       *Set
 	name      string // of the current file
+	key       string // whose value is being read
 	errs      Mistakes
 	shared    map[string][]Step
 	facts     map[string]bool // that some rule states
@@ -156,6 +162,9 @@ func have(n *yaml.Node) string {
 	case yaml.AliasNode:
 		return "an alias"
 	}
+	if n.Tag == "!!null" {
+		return "nothing"
+	}
 	if len(n.Value) > 80 {
 		return fmt.Sprintf("%.80q…", n.Value)
 	}
@@ -188,16 +197,25 @@ func (p *parser) pairs(n *yaml.Node, what string, f func(key, v *yaml.Node)) {
 // keys maps the keys of a mapping to what reads their values. A key that is not listed is a mistake.
 type keys map[string]func(*yaml.Node)
 
-// mapping reads a mapping node. Aliases are refused everywhere: a rules file has no use for them, and they are how YAML bombs work.
-func (p *parser) mapping(n *yaml.Node, what string, k keys) {
+// wantf reports a value that is no such thing as its key takes.
+func (p *parser) wantf(n *yaml.Node, what string) {
+	p.errorf(n, "%s: want %s, have %s", p.key, what, have(n))
+}
+
+// mapping reads a mapping node, and tells whether it is one. Aliases are refused everywhere: a rules file has no use for them, and they are how YAML bombs work.
+func (p *parser) mapping(n *yaml.Node, what string, k keys) bool {
 	p.pairs(n, what, func(key, v *yaml.Node) {
 		read := k[key.Value]
 		if read == nil {
 			p.errorf(key, "%s: unknown key %q (want one of %s)", what, key.Value, k.names())
 			return
 		}
+		outer := p.key
+		p.key = key.Value
 		read(v)
+		p.key = outer
 	})
+	return n.Kind == yaml.MappingNode
 }
 
 func (k keys) names() string {
@@ -212,7 +230,7 @@ func (k keys) names() string {
 func (p *parser) str(dst *string) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode {
-			p.errorf(n, "want a text, have %s", have(n))
+			p.wantf(n, "a text")
 			return
 		}
 		*dst = n.Value
@@ -229,7 +247,7 @@ func (p *parser) text(dst *string) func(*yaml.Node) {
 
 func (p *parser) list(dst *[]string) func(*yaml.Node) {
 	return func(n *yaml.Node) {
-		if n.Kind == yaml.ScalarNode {
+		if n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
 			*dst = append(*dst, n.Value)
 			return
 		}
@@ -243,12 +261,12 @@ func (p *parser) list(dst *[]string) func(*yaml.Node) {
 
 func (p *parser) each(n *yaml.Node, f func(*yaml.Node)) {
 	if n.Kind != yaml.SequenceNode {
-		p.errorf(n, "want a list, have %s", have(n))
+		p.wantf(n, "a list")
 		return
 	}
 	for _, c := range n.Content {
 		if c.Kind == yaml.AliasNode {
-			p.errorf(c, "aliases are not allowed")
+			p.errorf(c, "%s: aliases are not allowed", p.key)
 			continue
 		}
 		f(c)
@@ -259,7 +277,7 @@ func (p *parser) bool(dst *bool) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		v, err := strconv.ParseBool(n.Value)
 		if err != nil {
-			p.errorf(n, "want true or false, have %s", have(n))
+			p.wantf(n, "true or false")
 		}
 		*dst = v
 	}
@@ -269,8 +287,8 @@ func (p *parser) float(dst *float64) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		v, err := strconv.ParseFloat(n.Value, 64)
 		if err != nil || !(v >= 0 && v <= 1) { // NaN is neither
-			p.errorf(n, "want a number from 0 to 1, have %s", have(n))
-			return
+			p.wantf(n, "a number from 0 to 1")
+			v = 0
 		}
 		*dst = v
 	}
@@ -280,7 +298,7 @@ func (p *parser) duration(dst *time.Duration) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		v, err := time.ParseDuration(n.Value)
 		if err != nil || v <= 0 {
-			p.errorf(n, "want a duration such as 50ms or 10m, have %s", have(n))
+			p.wantf(n, "a duration such as 50ms or 10m")
 		}
 		*dst = v
 	}
@@ -290,7 +308,7 @@ func (p *parser) number(dst **Number) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		v, err := parseCount(n.Value)
 		if err != nil {
-			p.errorf(n, "%v", err)
+			p.wantf(n, "a comparison with a whole number such as \">= 3\"")
 		}
 		*dst = v
 	}
@@ -300,12 +318,12 @@ func (p *parser) regex(dst **regexp.Regexp) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		text := strings.TrimSpace(n.Value)
 		if n.Kind != yaml.ScalarNode || text == "" {
-			p.errorf(n, "want a regular expression, have %s", have(n))
+			p.wantf(n, "a regular expression")
 			return
 		}
 		re, err := regexp.Compile(text)
 		if err != nil {
-			p.errorf(n, "regular expression: %v", err)
+			p.errorf(n, "%s: %v", p.key, err)
 			return
 		}
 		*dst = re
@@ -366,7 +384,9 @@ func (p *parser) version(n *yaml.Node) {
 
 func (p *parser) trap(n *yaml.Node) {
 	var t Trap
-	p.mapping(n, "trap", keys{"class": p.text(&t.Class), "title": p.text(&t.Title), "texts": p.list(&t.Texts)})
+	if !p.mapping(n, "trap", keys{"class": p.text(&t.Class), "title": p.text(&t.Title), "texts": p.list(&t.Texts)}) {
+		return
+	}
 	if t.Class == "" || t.Title == "" || len(t.Texts) == 0 {
 		p.errorf(n, "trap: class, title and texts are required")
 	}
@@ -375,7 +395,9 @@ func (p *parser) trap(n *yaml.Node) {
 
 func (p *parser) frame(n *yaml.Node) {
 	var f FrameKind
-	p.mapping(n, "frame", keys{"kind": p.text(&f.Kind), "what": p.text(&f.What), "regex": p.regex(&f.Regex)})
+	if !p.mapping(n, "frame", keys{"kind": p.text(&f.Kind), "what": p.text(&f.What), "regex": p.regex(&f.Regex)}) {
+		return
+	}
 	if f.Regex == nil {
 		p.errorf(n, "frame: regex is required")
 		return
@@ -388,7 +410,9 @@ func (p *parser) frame(n *yaml.Node) {
 
 func (p *parser) collect(n *yaml.Node) {
 	var c Collect
-	p.mapping(n, "collect", keys{"id": p.text(&c.ID), "title": p.text(&c.Title), "command": p.text(&c.Command)})
+	if !p.mapping(n, "collect", keys{"id": p.text(&c.ID), "title": p.text(&c.Title), "command": p.text(&c.Command)}) {
+		return
+	}
 	if c.ID == "" || c.Title == "" || c.Command == "" {
 		p.errorf(n, "collect: id, title and command are required")
 	}
@@ -413,11 +437,13 @@ func (p *parser) cause(key, n *yaml.Node) {
 	p.mapping(n, "cause "+c.ID, keys{
 		"title": p.text(&c.Title), "severity": p.text(&c.Severity), "guide": p.text(&c.Guide), "summary": p.text(&c.Summary),
 		"impact": p.text(&c.Impact), "leads_to": p.list(&c.LeadsTo), "refines": p.list(&c.Refines), "verify": p.text(&c.Verify),
-		"references": p.list(&c.References), "vague": p.bool(&c.Vague), "not_wasm": p.bool(&c.NotWasm),
+		"references": p.list(&c.References), "vague": p.bool(&c.Vague), "not_wasm": p.bool(&c.NotWasm), "remote": p.bool(&c.Remote),
 		"ask": func(n *yaml.Node) {
 			p.each(n, func(n *yaml.Node) {
 				var a Ask
-				p.mapping(n, "ask", keys{"what": p.text(&a.What), "command": p.text(&a.Command)})
+				if !p.mapping(n, "ask", keys{"what": p.text(&a.What), "command": p.text(&a.Command)}) {
+					return
+				}
 				if a.What == "" {
 					p.errorf(n, "ask: what is required")
 				}
@@ -448,11 +474,13 @@ func severity(s string) bool {
 func (p *parser) steps(n *yaml.Node) (steps []Step) {
 	p.each(n, func(n *yaml.Node) {
 		var s Step
-		p.mapping(n, "step", keys{
+		if !p.mapping(n, "step", keys{
 			"title": p.text(&s.Title), "text": p.text(&s.Text), "snippet": p.str(&s.Snippet), "language": p.text(&s.Language),
 			"origin": p.text(&s.Origin), "status": p.text(&s.Status), "verified_on": p.list(&s.VerifiedOn), "caveat": p.text(&s.Caveat), "use": p.text(&s.Use),
 			"when": func(n *yaml.Node) { s.When = p.tests(n) },
-		})
+		}) {
+			return
+		}
 		switch {
 		case s.Use == "":
 			p.checkStep(n, &s)
@@ -506,8 +534,10 @@ func (p *parser) sharedSteps(n *yaml.Node) {
 
 func (p *parser) override(n *yaml.Node) {
 	o := override{weight: -1, file: p.name, line: n.Line}
-	p.mapping(n, "override", keys{"rule": p.text(&o.rule), "cause": p.text(&o.cause), "disabled": p.bool(&o.disabled),
-		"weight": p.float(&o.weight), "severity": p.text(&o.severity)})
+	if !p.mapping(n, "override", keys{"rule": p.text(&o.rule), "cause": p.text(&o.cause), "disabled": p.bool(&o.disabled),
+		"weight": p.float(&o.weight), "severity": p.text(&o.severity)}) {
+		return
+	}
 	switch {
 	case o.rule != "" && (o.cause != "" || o.severity != ""):
 		p.errorf(n, "override: a rule has no severity; its cause has one, in an override of its own")
@@ -533,7 +563,7 @@ func (p *parser) rule(n *yaml.Node) {
 			})
 		}
 	}
-	p.mapping(n, "rule", keys{
+	if !p.mapping(n, "rule", keys{
 		"id": p.text(&r.ID), "about": p.text(&r.About), "cause": func(n *yaml.Node) {
 			p.text(&r.Cause)(n)
 			p.refs = append(p.refs, causeRef{cause: r.Cause, file: p.name, line: n.Line})
@@ -544,7 +574,9 @@ func (p *parser) rule(n *yaml.Node) {
 		"examples": func(n *yaml.Node) {
 			p.mapping(n, "examples", keys{"hit": examples(&r.Hits), "near": examples(&r.Near)})
 		},
-	})
+	}) {
+		return
+	}
 	if !slug.MatchString(r.ID) {
 		p.errorf(n, "rule id %q: want lower-case words with dashes", r.ID)
 		return
@@ -604,14 +636,16 @@ func (p *parser) match(n *yaml.Node) *Match {
 	m := &Match{From: FromHost}
 	var kinds, lvls []string
 	from := "host"
-	p.mapping(n, "match", keys{
+	if !p.mapping(n, "match", keys{
 		"literals": p.list(&m.Literals), "kind": p.list(&kinds), "level": p.list(&lvls), "logger": p.list(&m.Loggers),
 		"regex": p.regex(&m.Regex), "unless": p.regex(&m.Unless), "joined": p.bool(&m.Joined), "from": p.text(&from),
 		"fields": func(n *yaml.Node) {
 			m.Fields = p.tests(n)
 			p.checkFields(n)
 		},
-	})
+	}) {
+		return m
+	}
 	if m.From = From(from); m.From != FromHost && m.From != FromGuest {
 		p.errorf(n, "match: from is %q, want host or guest", from)
 	}
@@ -667,10 +701,13 @@ func knownField(f string) bool {
 
 func (p *parser) tests(n *yaml.Node) map[string]Test {
 	ts := map[string]Test{}
-	p.pairs(n, "tests", func(key, v *yaml.Node) {
+	p.pairs(n, p.key, func(key, v *yaml.Node) {
+		outer := p.key
+		p.key = key.Value
 		if t := p.test(v); t != nil {
 			ts[key.Value] = *t
 		}
+		p.key = outer
 	})
 	return ts
 }
@@ -680,25 +717,25 @@ func (p *parser) test(n *yaml.Node) *Test {
 	case yaml.ScalarNode:
 		t, err := parseTest(n.Value)
 		if err != nil {
-			p.errorf(n, "test %q: %v", n.Value, err)
+			p.errorf(n, "%s: test %q: %v", p.key, n.Value, err)
 		}
 		return t
 	case yaml.SequenceNode:
 		t := &Test{}
 		p.list(&t.words)(n)
 		if len(n.Content) == 0 {
-			p.errorf(n, "test: the list is empty: nothing can be one of its values")
+			p.errorf(n, "%s: the list is empty: nothing can be one of its values", p.key)
 		}
 		return t
 	case yaml.MappingNode:
 		var t Test
 		p.mapping(n, "test", keys{"not": func(n *yaml.Node) { t.not = p.test(n) }})
 		if t.not == nil && len(n.Content) == 0 || t.not != nil && t.not.not != nil {
-			p.errorf(n, "test: want {not: …} around a value, a list of values, a regular expression or a comparison")
+			p.errorf(n, "%s: want {not: …} around a value, a list of values, a regular expression or a comparison", p.key)
 		}
 		return &t
 	}
-	p.errorf(n, "want a value, a list of values, or {not: …}, have %s", have(n))
+	p.wantf(n, "a value, a list of values, or {not: …}")
 	return nil
 }
 
@@ -707,11 +744,13 @@ func (p *parser) when(n *yaml.Node) *When {
 	conds := func(dst *[]Cond) func(*yaml.Node) {
 		return func(n *yaml.Node) { p.each(n, func(c *yaml.Node) { *dst = append(*dst, p.cond(c)) }) }
 	}
-	p.mapping(n, "when", keys{
+	if !p.mapping(n, "when", keys{
 		"anchor": p.text(&w.Anchor), "where": func(n *yaml.Node) { w.Where = p.tests(n) },
 		"all": conds(&w.All), "any": conds(&w.Any), "none": conds(&w.None), "sequence": conds(&w.Sequence),
 		"count": p.number(&w.Count), "within": p.duration(&w.Within),
-	})
+	}) {
+		return w
+	}
 	if w.Anchor == "" {
 		p.errorf(n, "when: wants an anchor: the rule whose matches it is about")
 	}
@@ -729,11 +768,13 @@ func (p *parser) when(n *yaml.Node) *When {
 func (p *parser) cond(n *yaml.Node) Cond {
 	c := Cond{Scope: ScopePod, Line: n.Line}
 	scope := ""
-	p.mapping(n, "condition", keys{
+	if !p.mapping(n, "condition", keys{
 		"rule": p.list(&c.Rules), "fact": p.text(&c.Fact), "where": func(n *yaml.Node) { c.Where = p.tests(n) },
 		"is": func(n *yaml.Node) { c.Is = p.test(n) }, "scope": p.text(&scope), "before": p.duration(&c.Before),
 		"after": p.duration(&c.After), "around": p.duration(&c.Around), "count": p.number(&c.Count),
-	})
+	}) {
+		return c
+	}
 	if scope != "" {
 		c.Scope = Scope(scope)
 	}
@@ -833,6 +874,11 @@ func (p *parser) applyOverride(o override) {
 			p.errorf(at, "override: no cause %q", o.cause)
 			return
 		}
+		for _, fine := range p.set.Causes { // a parent speaks for its finer ids
+			if fine != c && Parent(fine.ID) == c.ID && fine.Severity == c.Severity {
+				fine.Severity = o.severity
+			}
+		}
 		c.Severity = o.severity
 		p.set.Overrides = append(p.set.Overrides, fmt.Sprintf("severity of %s is %s", o.cause, o.severity))
 	default:
@@ -848,6 +894,7 @@ func (p *parser) checkRule(r *Rule) {
 	}
 	ref := func(id string, line int) {
 		switch other := p.set.rules[id]; {
+		case id == "": // told already
 		case other == nil:
 			p.errorf(&yaml.Node{Line: line}, "rule %s: no rule %q", r.ID, id)
 		case other.Match == nil:

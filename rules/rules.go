@@ -35,6 +35,7 @@ type Cause struct {
 	Impact     string   // what users notice
 	Vague      bool     // says what was seen, not why: a consequence of anything deeper in the same proxy
 	NotWasm    bool     // no plugin is to blame
+	Remote     bool     // seen by other proxies than the one that failed
 	LeadsTo    []string // causes that follow from this one in the same proxy
 	Refines    []string // vaguer causes that this one makes precise when both are seen for one failure
 	Ask        []Ask    // what is typically unknown, and how to find out

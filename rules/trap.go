@@ -31,7 +31,7 @@ type StackFrame struct {
 var (
 	trapHead = regexp.MustCompile(`Function: (\S+) failed: ?`)
 	v8Frame  = regexp.MustCompile(`^\s*(\d+):\s+(0x[0-9a-fA-F]+) - (.*)$`) // wasmtime's too, with `module!` before the name
-	wvFrame  = regexp.MustCompile(`^\s*(\d+):\s+(wasm!.*)$`)
+	wvFrame  = regexp.MustCompile(`^\s*(\d+):\s+(wasm!.*?)(?:\+\d+)?$`)
 	wzFrame  = regexp.MustCompile(`^\t([^\s.(]*)\.(.+?)\((?:(?:[if](?:32|64)|v128|externref|funcref),?)*\)(?: [a-z0-9,()]+)?$`)
 	hashTail = regexp.MustCompile(`::h[0-9a-f]{16}$`)
 	llvmTail = regexp.MustCompile(`(?: \(\.llvm\.\d+\)|\.llvm\.\d+)$`)

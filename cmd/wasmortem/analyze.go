@@ -201,7 +201,7 @@ func interruptible(ctx context.Context, r io.Reader) io.Reader {
 
 func unreadable(r *analyze.Report) bool {
 	for i := range r.Inputs {
-		if r.Inputs[i].Error == "" || r.Inputs[i].Bytes > 0 {
+		if in := &r.Inputs[i]; in.Error == "" || in.Lines > 0 {
 			return false
 		}
 	}
@@ -221,6 +221,10 @@ func (a *app) warnInputs(r *analyze.Report) {
 	if len(r.Inputs) == 0 {
 		fmt.Fprintln(a.err, "wasmortem: nothing to read: the paths hold no files")
 	}
+	logs := false
+	for i := range r.Inputs {
+		logs = logs || r.Inputs[i].First != nil || r.Inputs[i].Records > 0
+	}
 	for i := range r.Inputs {
 		in := &r.Inputs[i]
 		switch {
@@ -230,7 +234,7 @@ func (a *app) warnInputs(r *analyze.Report) {
 			fmt.Fprintf(a.err, "wasmortem: %s is empty\n", in.Path)
 		case in.Kind == "unknown":
 			fmt.Fprintf(a.err, "wasmortem: %s is no text, and nothing else that is known: not read\n", in.Path)
-		case in.Kind == "text" && in.First == nil && in.Records == 0:
+		case in.Kind == "text" && !logs:
 			fmt.Fprintf(a.err, "wasmortem: %s holds no record that looks like a log\n", in.Path)
 		}
 	}

@@ -199,7 +199,9 @@ func (a *app) configure(cmd *cobra.Command) error {
 }
 
 // writesReports reports whether a command writes reports: there, an unknown format is a mistake wherever it comes from.
-func writesReports(cmd *cobra.Command) bool { return cmd.Name() == "analyze" || cmd.Name() == "runbook" }
+func writesReports(cmd *cobra.Command) bool {
+	return cmd.Name() == "analyze" || cmd.Name() == "runbook"
+}
 
 // formatFlag adds --format to a command that has only text and JSON.
 func formatFlag(cmd *cobra.Command, format *string) {
