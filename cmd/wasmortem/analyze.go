@@ -22,10 +22,10 @@ import (
 
 // analyzeFlags are the flags of analyze.
 type analyzeFlags struct {
-	format, output, since, until, failOn string
-	rules                                []string
-	jobs                                 int
-	custody                              bool
+	format, output, caseName, since, until, failOn string
+	rules                                          []string
+	jobs                                           int
+	custody                                        bool
 }
 
 func (a *app) analyzeCommand() *cobra.Command {
@@ -42,12 +42,14 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
   wasmortem analyze bug-report.tar.gz --format markdown --output post-mortem.md
   kubectl logs -n shop deploy/checkout -c istio-proxy --previous | wasmortem analyze -
   wasmortem analyze logs/ --format json --fail-on error
-  wasmortem analyze logs/ --rules our-rules.yaml`,
+  wasmortem analyze logs/ --rules our-rules.yaml
+  wasmortem analyze --case monday --since 2026-11-22T02:00`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.analyze(cmd.Context(), args, f) },
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.format, "format", "", "table, markdown or json (default: table on a terminal, else markdown)")
 	fl.StringVarP(&f.output, "output", "o", "", "write the report to this file instead of standard output")
+	fl.StringVar(&f.caseName, "case", "", "analyse a kept case (see: wasmortem ingest --help); with PATHs, keep them in it first")
 	fl.StringArrayVar(&f.rules, "rules", nil, "rules file or folder to add (repeatable)")
 	fl.StringVar(&f.since, "since", "", "ignore records before: a time (2026-11-22T14:50:00Z) or an age (2h)")
 	fl.StringVar(&f.until, "until", "", "ignore records after: a time or an age")
@@ -68,8 +70,8 @@ func formatNames() []string {
 }
 
 func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error {
-	if len(paths) == 0 {
-		return usage("analyze: which files? Give paths or - for standard input (see: wasmortem analyze --help)")
+	if len(paths) == 0 && f.caseName == "" {
+		return usage("analyze: which files? Give paths, - for standard input, or --case NAME (see: wasmortem analyze --help)")
 	}
 	format, err := a.chooseFormat(f.format, f.output)
 	if err != nil {
@@ -105,7 +107,21 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	if err := writable(f.output); err != nil {
 		return err
 	}
-	corpus := ingest.Files(paths, ingest.Options{Stdin: interruptible(ctx, a.in), Hash: f.custody, Progress: a.progress()})
+	var corpus interface {
+		ingest.Corpus
+		Notes() []string
+	}
+	reading := ingest.Options{Stdin: interruptible(ctx, a.in), Hash: f.custody, Progress: a.progress()}
+	if f.caseName == "" {
+		corpus = ingest.Files(paths, reading)
+	} else {
+		c, kept, err := a.caseCorpus(ctx, f.caseName, paths, reading)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		corpus = kept
+	}
 	r, runErr := analyze.Run(ctx, corpus, o)
 	a.clearProgress()
 	interrupted := runErr != nil && ctx.Err() != nil

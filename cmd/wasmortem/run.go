@@ -98,6 +98,8 @@ and says what failed first, why, how sure that is, and what to do.
 
   wasmortem analyze bug-report.tar.gz              the main job: incidents and runbooks
   kubectl logs POD -c istio-proxy | wasmortem analyze -
+  wasmortem ingest logs/ --case monday             keep them, to search and to analyse again
+  wasmortem search 'panicked' --case monday        exact records, in order of time
   wasmortem runbook missing-import                 what to do about a cause
   wasmortem collect --namespace shop               a script that collects what a post-mortem needs
 
@@ -115,7 +117,7 @@ Every flag can be set in the environment (WASMORTEM_FORMAT=json) or in a configu
 		text, _, _ := strings.Cut(err.Error(), ": strconv.") // nobody needs to know how we read numbers
 		return usage("%s (see: %s --help)", text, cmd.CommandPath())
 	})
-	for _, c := range []*cobra.Command{a.analyzeCommand(), a.rulesCommand(), a.runbookCommand(), a.collectCommand(), a.versionCommand()} {
+	for _, c := range []*cobra.Command{a.analyzeCommand(), a.ingestCommand(), a.searchCommand(), a.timelineCommand(), a.rulesCommand(), a.runbookCommand(), a.collectCommand(), a.versionCommand()} {
 		root.AddCommand(c)
 	}
 	root.InitDefaultCompletionCmd()

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wasmortem/wasmortem/ingest"
+	"github.com/wasmortem/wasmortem/ingest/index"
+	"github.com/wasmortem/wasmortem/ingest/index/bleve"
+	"github.com/wasmortem/wasmortem/reports/escape"
+)
+
+const caseHelp = "name of the case (kept below $WASMORTEM_HOME, by default the user's data folder), or a folder"
+
+func (a *app) ingestCommand() *cobra.Command {
+	var name, format string
+	var jobs int
+	cmd := &cobra.Command{Use: "ingest PATH… --case NAME", Short: "Keep inputs in a searchable case",
+		Long: `Reads files, directories, archives and standard input (-) into a case: a folder that holds an index and the unpacked bytes,
+so that it can be searched and analysed after the source is gone. Run again with more files, only the new ones cost.`,
+		Example: "  wasmortem ingest bug-report.tar.gz --case monday\n  wasmortem search 'panicked' --case monday\n  wasmortem analyze --case monday",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ingest(cmd.Context(), args, name, format, jobs)
+		}}
+	cmd.Flags().StringVar(&name, "case", "", caseHelp)
+	formatFlag(cmd, &format)
+	cmd.Flags().IntVar(&jobs, "jobs", 0, "how many blocks to work on at once (default: number of cores)")
+	return cmd
+}
+
+func (a *app) ingest(ctx context.Context, paths []string, name, format string, jobs int) error {
+	if len(paths) == 0 || name == "" {
+		return usage("ingest: give paths and --case NAME (see: wasmortem ingest --help)")
+	}
+	if format != "text" && format != "json" {
+		return usage("unknown format %q (want text or json)", format)
+	}
+	if err := missing(paths); err != nil {
+		return err
+	}
+	result, err := a.fill(ctx, paths, name, jobs)
+	if err != nil {
+		return err
+	}
+	return a.textOrJSON(format, result, func() error {
+		_, err := fmt.Fprintf(a.out, "%d inputs added, %d replaced, %d unchanged; %d lines, %d bytes read into %s\n",
+			result.Added, result.Replaced, result.Unchanged, result.Lines, result.Bytes, result.Case)
+		return err
+	})
+}
+
+// filled is what an ingest did.
+type filled struct {
+	Case string `json:"case"`
+	index.Summary
+}
+
+// fill reads paths into a case.
+func (a *app) fill(ctx context.Context, paths []string, name string, jobs int) (f filled, err error) {
+	c, err := a.open(name, true)
+	if err != nil {
+		return f, err
+	}
+	f.Case = c.Dir
+	f.Summary, err = c.IngestFiles(ctx, paths, ingest.Options{Stdin: a.in}, index.IngestOptions{Jobs: jobs, Progress: a.ingestProgress()})
+	a.clearProgress()
+	if e := c.Close(); err == nil {
+		err = e
+	}
+	switch {
+	case ctx.Err() != nil:
+		return f, status{exitInterrupted, nil}
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return f, status{exitUnreadable, err}
+	case err != nil:
+		return f, status{exitUnreadable, fmt.Errorf("filling the case %s: %w", name, err)}
+	}
+	return f, nil
+}
+
+func (a *app) ingestProgress() func(index.Progress) {
+	if !isTerminal(a.err) {
+		return nil
+	}
+	return func(p index.Progress) {
+		fmt.Fprintf(a.err, "\r\x1b[K%d MB, reading %s", p.Bytes/1e6, escape.Line(p.Path))
+	}
+}
+
+// open opens a case by name.
+func (a *app) open(name string, write bool) (*index.Case, error) {
+	get := func(key string) string { v, _ := a.env(key); return v }
+	dir, err := index.ResolveCase(name, get)
+	if err != nil {
+		return nil, usage("--case: %v", err)
+	}
+	c, err := index.Open(dir, index.Options{Engine: bleve.Open, Write: write})
+	if err != nil {
+		return nil, status{exitUnreadable, err}
+	}
+	for _, w := range c.Warnings {
+		fmt.Fprintln(a.err, "wasmortem:", w)
+	}
+	return c, nil
+}
+
+// hitFlags are what search and timeline have in common.
+type hitFlags struct {
+	name, format, since, until string
+	limit                      int
+}
+
+func (f *hitFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.name, "case", "", caseHelp)
+	formatFlag(cmd, &f.format)
+	cmd.Flags().StringVar(&f.since, "since", "", "only records from then on: a time (2026-11-22T14:50:00Z) or an age (2h)")
+	cmd.Flags().StringVar(&f.until, "until", "", "only records up to then: a time or an age")
+	cmd.Flags().IntVar(&f.limit, "limit", 0, "stop after so many (0: all)")
+}
+
+func (f *hitFlags) apply(q *index.Query) (err error) {
+	if q.Since, err = parseWhen(f.since, time.Now()); err != nil {
+		return usage("--since: %v", err)
+	}
+	if q.Until, err = parseWhen(f.until, time.Now()); err != nil {
+		return usage("--until: %v", err)
+	}
+	if f.limit < 0 {
+		return usage("--limit: want 0 or more, have %d", f.limit)
+	}
+	q.Limit = f.limit
+	if f.format != "text" && f.format != "json" {
+		return usage("unknown format %q (want text or json)", f.format)
+	}
+	if f.name == "" {
+		return usage("which case? Give --case NAME")
+	}
+	return nil
+}
+
+func (a *app) searchCommand() *cobra.Command {
+	var f hitFlags
+	cmd := &cobra.Command{Use: "search QUERY --case NAME", Short: "Search a case: exact records, in order of time",
+		Long: `Finds records by words, phrases and fields (the syntax of bleve's query strings):
+
+  panicked                                   a word
+  "memory access out of bounds"              a phrase
+  proxy_on_*                                 any ending
+  +level:>=warning +logger:wasm -text:waf    fields; + must, - must not
+  status:>=500  flags:UF  pod:checkout-1     fields of access log entries and identity
+  time:>="2026-11-22T14:50:00Z"              times
+
+Fields: text (when none is named), time, level, logger, pod, namespace, container, node, thread, kind, status, flags, source.`,
+		Example: "  wasmortem search 'on_http_request_headers' --case monday\n  wasmortem search '+level:error +logger:wasm' --case monday --limit 20",
+		Args:    exactly(1, "search: give one query; quote it (see: wasmortem search --help)"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q, err := index.ParseQuery(args[0])
+			if err != nil {
+				return usage("query: %v", err)
+			}
+			if err := f.apply(&q); err != nil {
+				return err
+			}
+			c, err := a.open(f.name, false)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return a.hits(cmd.Context(), c.Search(cmd.Context(), q), f.format)
+		}}
+	f.add(cmd)
+	return cmd
+}
+
+func (a *app) timelineCommand() *cobra.Command {
+	var f hitFlags
+	var query string
+	cmd := &cobra.Command{Use: "timeline --case NAME", Short: "What happened, over all files of a case, in order of time",
+		Long:    "Shows, merged over all files, the records that hold a rule's literal and those that look bad whatever the rules say:\nwarnings and worse, failed requests, events.",
+		Example: "  wasmortem timeline --case monday --since 2026-11-22T02:10 --until 2026-11-22T02:30",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			q, err := index.ParseQuery(query)
+			if err != nil {
+				return usage("--query: %v", err)
+			}
+			if err := f.apply(&q); err != nil {
+				return err
+			}
+			set, err := a.loadRules(nil)
+			if err != nil {
+				return err
+			}
+			c, err := a.open(f.name, false)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return a.hits(cmd.Context(), timed(c.Timeline(cmd.Context(), q, set.Literals())), f.format)
+		}}
+	cmd.Flags().StringVar(&query, "query", "", "narrow it down, as in search")
+	f.add(cmd)
+	return cmd
+}
+
+// timed leaves out what has no place in time: statistics, parts of a configuration.
+func timed(hits iter.Seq2[index.Hit, error]) iter.Seq2[index.Hit, error] {
+	return func(yield func(index.Hit, error) bool) {
+		for h, err := range hits {
+			if err == nil && h.Time.IsZero() && h.Around.IsZero() {
+				continue
+			}
+			if !yield(h, err) {
+				return
+			}
+		}
+	}
+}
+
+// hits prints records as they are found.
+func (a *app) hits(ctx context.Context, found iter.Seq2[index.Hit, error], format string) error {
+	e := json.NewEncoder(a.out)
+	e.SetEscapeHTML(false)
+	n := 0
+	for h, err := range found {
+		if err != nil {
+			if ctx.Err() != nil {
+				return status{exitInterrupted, nil}
+			}
+			return status{exitUnreadable, err}
+		}
+		n++
+		if format == "json" {
+			err = e.Encode(h)
+		} else {
+			err = a.hit(&h)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if n == 0 {
+		fmt.Fprintln(a.err, "wasmortem: nothing found")
+	}
+	return nil
+}
+
+func (a *app) hit(h *index.Hit) error {
+	when := "no time"
+	if !h.Time.IsZero() {
+		when = h.Time.UTC().Format("2006-01-02 15:04:05.000")
+	} else if !h.Around.IsZero() {
+		when = "after " + h.Around.UTC().Format("15:04:05.000")
+	}
+	if _, err := fmt.Fprintf(a.out, "%s  %s:%d\n    %s\n", when, escape.Line(h.Source), h.Line, escape.Line(h.Text)); err != nil {
+		return err
+	}
+	for _, l := range h.Found {
+		if l.Line != h.Line {
+			if _, err := fmt.Fprintf(a.out, "    %d: %s\n", l.Line, escape.Line(l.Text)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// caseCorpus opens a kept case for analyze, after filling it with paths if there are any.
+func (a *app) caseCorpus(ctx context.Context, name string, paths []string, o ingest.Options) (*index.Case, *index.Corpus, error) {
+	if len(paths) > 0 {
+		if _, err := a.fill(ctx, paths, name, 0); err != nil {
+			return nil, nil, err
+		}
+	}
+	c, err := a.open(name, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, c.Corpus(o), nil
+}
