@@ -96,15 +96,24 @@ func generate(size int, access, log func(*generator) string) []byte {
 	return b
 }
 
-// readBlocks divides data into blocks as [Files] does.
-func readBlocks(data []byte, size int) []*Block {
+// eachBlock divides data into blocks as [Files] does and releases each.
+func eachBlock(data []byte, size int, do func(b *Block)) {
 	in := &Input{Path: "-"}
 	in.detect(data[:min(len(data), sampleSize)])
 	br := newBlockReader(in, bytes.NewReader(data), size, &sync.Pool{New: func() any { return (*[]byte)(nil) }})
-	var bs []*Block
 	for b := br.next(); b != nil; b = br.next() {
-		bs = append(bs, b)
+		do(b)
+		b.Release()
 	}
+}
+
+// readBlocks keeps them all.
+func readBlocks(data []byte, size int) []*Block {
+	var bs []*Block
+	eachBlock(data, size, func(b *Block) {
+		c := *b
+		bs, b.pool = append(bs, &c), nil
+	})
 	return bs
 }
 

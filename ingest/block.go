@@ -47,8 +47,9 @@ const (
 // Release gives the block's memory back. Records cut from it must have been kept by then.
 func (b *Block) Release() {
 	if b.pool != nil && b.buf != nil {
-		buf := b.buf[:cap(b.buf)]
-		b.pool.Put(&buf)
+		if buf := b.buf[:cap(b.buf)]; len(buf) >= blockBuf {
+			b.pool.Put(&buf)
+		}
 		b.buf, b.Data = nil, nil
 	}
 }
@@ -110,7 +111,7 @@ const blockBuf = contextBefore + BlockSize + MaxLine + contextAfter + 8192
 func (r *blockReader) fill(n int) {
 	for !r.eof && len(r.buf)-r.lo < n {
 		if cap(r.buf)-len(r.buf) < 4096 {
-			nb := make([]byte, len(r.buf), max(2*cap(r.buf), blockBuf))
+			nb := make([]byte, len(r.buf), max(4*cap(r.buf), blockBuf/16)) // most inputs of a case are small
 			copy(nb, r.buf)
 			r.buf = nb
 		}
@@ -201,8 +202,10 @@ func (r *blockReader) take(n int) []byte {
 	var buf []byte
 	if p, _ := r.pool.Get().(*[]byte); p != nil && cap(*p) >= end {
 		buf = (*p)[:end]
-	} else {
+	} else if end > blockBuf/8 {
 		buf = make([]byte, end, max(end, blockBuf))
+	} else {
+		buf = make([]byte, end)
 	}
 	copy(buf, r.buf[:end])
 	if r.inTail { // what follows belongs to an over-long line: it is no context

@@ -61,15 +61,14 @@ func (l *line) classify() class {
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-// lineAt cuts the physical line that contains position pos of buf. ok is false when its start is out of sight: it belongs to a line
+// physical finds the physical line that contains position pos of buf. ok is false when its start is out of sight: it belongs to a line
 // longer than [MaxLine], or to the world before or after the context.
-func (b *Block) lineAt(pos int) (l line, ok bool) {
+func (b *Block) physical(pos int) (l line, ok bool) {
 	if pos < 0 || pos >= len(b.buf) {
 		return l, false
 	}
 	l.start = bytes.LastIndexByte(b.buf[:pos], '\n') + 1
-	first := b.bufOffset() == 0
-	if l.start == 0 && !first {
+	if l.start == 0 && b.bufOffset() > 0 {
 		return l, false
 	}
 	if end := bytes.IndexByte(b.buf[pos:], '\n'); end >= 0 {
@@ -80,12 +79,24 @@ func (b *Block) lineAt(pos int) (l line, ok bool) {
 	if l.end > l.start && b.buf[l.end-1] == '\r' {
 		l.end--
 	}
+	return l, true
+}
+
+// unwrap removes the wrappers of a physical line.
+func (b *Block) unwrap(l *line) {
 	l.text = b.buf[l.start:l.end]
-	if first && l.start == 0 {
+	if l.start == 0 && b.bufOffset() == 0 {
 		l.text = bytes.TrimPrefix(l.text, byteOrderMark)
 	}
 	l.text = b.Input.unwrap(l.text, &l.meta)
-	return l, true
+}
+
+// lineAt is the line that contains position pos of buf.
+func (b *Block) lineAt(pos int) (l line, ok bool) {
+	if l, ok = b.physical(pos); ok {
+		b.unwrap(&l)
+	}
+	return l, ok
 }
 
 // bufOffset is the offset of buf[0] in the member.
@@ -106,20 +117,20 @@ func (b *Block) lineNumber(pos int) int64 {
 	return b.marked
 }
 
-// neighbour is the physical line above or below another one, not further than MaxRecord from origin.
+// neighbour is the physical line above or below another one, not further than MaxRecord from origin. It is not yet unwrapped.
 func (b *Block) neighbour(l *line, origin int, up bool) (line, bool) {
 	if up {
 		if l.start == 0 {
 			return line{}, false
 		}
-		p, ok := b.lineAt(l.start - 1)
+		p, ok := b.physical(l.start - 1)
 		return p, ok && origin-p.start <= MaxRecord
 	}
 	nl := bytes.IndexByte(b.buf[l.end:], '\n')
 	if nl < 0 || l.end+nl+1 >= len(b.buf) {
 		return line{}, false
 	}
-	n, ok := b.lineAt(l.end + nl + 1)
+	n, ok := b.physical(l.end + nl + 1)
 	return n, ok && n.end-origin <= MaxRecord
 }
 
@@ -131,11 +142,30 @@ func (b *Block) sibling(l *line, origin int, up bool) (line, bool) {
 		if p, ok = b.neighbour(&p, origin, up); !ok {
 			break
 		}
-		if sameWriter(&p.meta, &l.meta) {
+		if l.meta.runtime && otherStream(b.buf[p.start:p.end], l.meta.stream) {
+			continue
+		}
+		if b.unwrap(&p); sameWriter(&p.meta, &l.meta) {
 			return p, true
 		}
 	}
 	return line{}, false
+}
+
+// otherStream says of many a line that it was not written to a stream, without unwrapping it: an access log on stdout may have hundreds
+// of lines between two on stderr.
+func otherStream(raw, stream []byte) bool {
+	if len(raw) < 40 || len(stream) != len("stdout") {
+		return false
+	}
+	if raw[0] == '{' {
+		const key = `","stream":"`
+		tail := raw[max(0, len(raw)-100):]
+		i := bytes.LastIndex(tail, []byte(key))
+		return i >= 0 && string(raw[:8]) == `{"log":"` && bytes.HasPrefix(tail[i+len(key):], []byte("std")) && !bytes.HasPrefix(tail[i+len(key):], stream)
+	}
+	i := bytes.IndexByte(raw[:40], ' ')
+	return i >= 20 && i < 32 && string(raw[i+1:i+4]) == "std" && !bytes.Equal(raw[i+1:i+7], stream)
 }
 
 // sameWriter reports whether two lines come from one container, as far as the wrapper tells.

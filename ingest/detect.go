@@ -307,14 +307,31 @@ func identify(p string) (id Identity) {
 				continue
 			}
 		}
-		if id.Pod == "" && podName.MatchString(s) {
+		if dir, ok := podParent(segs[:i]); id.Pod == "" && (podName.MatchString(s) || ok && i+1 < len(segs)) {
 			id.Pod = s
-			if i >= 2 && (segs[i-2] == "proxies" || segs[i-2] == "istio" || segs[i-2] == "operator" || segs[i-2] == "namespaces") {
-				id.Namespace = segs[i-1]
+			if ok {
+				id.Pod, id.Namespace = segs[i], dir
 			}
 		}
 	}
 	return id
+}
+
+// podParent gives the namespace when the folders above one are those that hold pods: `proxies/NAMESPACE` in a bug report of istioctl,
+// `namespaces/NAMESPACE/pods` in a must-gather. There the pod needs no telling name.
+func podParent(above []string) (namespace string, ok bool) {
+	n := len(above)
+	if n >= 3 && above[n-1] == "pods" && above[n-3] == "namespaces" {
+		return above[n-2], true
+	}
+	if n < 2 || above[n-1] == "pods" {
+		return "", false
+	}
+	switch above[n-2] {
+	case "proxies", "istio", "operator", "namespaces":
+		return above[n-1], true
+	}
+	return "", false
 }
 
 func proxyContainer(s string) bool {

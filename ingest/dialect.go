@@ -354,7 +354,7 @@ func knownScope(w []byte) bool {
 // log too (`%L%m%d %T.%f %t %s:%#] %v`).
 func parseKlog(b []byte, h *head) bool {
 	t, n, ok := parseYearless(b[1:])
-	if !ok || n < 13 || b[1+n] != ' ' {
+	if !ok || n < 13 || 1+n >= len(b) || b[1+n] != ' ' {
 		return false
 	}
 	r := bytes.TrimLeft(b[1+n:], " ")

@@ -300,6 +300,7 @@ func (b *Block) timeNear(pos int, forward bool) time.Time {
 		if l, ok = b.neighbour(&l, l.start, false); !ok {
 			return time.Time{}
 		}
+		b.unwrap(&l)
 	}
 	origin := l.start
 	for range 64 {
@@ -316,6 +317,7 @@ func (b *Block) timeNear(pos int, forward bool) time.Time {
 		if l, ok = b.neighbour(&l, origin, !forward); !ok {
 			break
 		}
+		b.unwrap(&l)
 	}
 	return time.Time{}
 }

@@ -563,7 +563,7 @@ func (c csvColumns) strip(b []byte, m *meta) ([]byte, bool) {
 	}
 	if !ok || !more {
 		m.inCell = true
-		return b[:cellEnd(b)], false
+		return undouble(b[:cellEnd(b)]), false
 	}
 	var l meta
 	var field []byte
@@ -585,10 +585,15 @@ func (c csvColumns) strip(b []byte, m *meta) ([]byte, bool) {
 	}
 	m.pod, m.namespace, m.container, m.node = l.pod, l.namespace, l.container, l.node
 	m.time, m.unzoned, m.yearless = t, !zoned, false
-	if bytes.Contains(field, []byte(`""`)) {
-		field = bytes.ReplaceAll(field, []byte(`""`), []byte(`"`))
+	return undouble(field), true
+}
+
+// undouble makes one of two quotes.
+func undouble(b []byte) []byte {
+	if !bytes.Contains(b, []byte(`""`)) {
+		return b
 	}
-	return field, true
+	return bytes.ReplaceAll(b, []byte(`""`), []byte(`"`))
 }
 
 // stripQuote removes the marks of a quotation, the frame that k9s draws, and the indentation of a code block.

@@ -461,16 +461,16 @@ func (e *evaluation) rest(w *When, s step) []*Found {
 // next lists everything after a match that a condition finds, in order.
 func (e *evaluation) next(c *Cond, at *Found) []*Found {
 	var out []*Found
-	take := func(f *Found) bool {
-		if f != at && earlier(at, f) && near(c, at, f) && f.holds(c.Where) {
-			out = append(out, f)
-		}
-		return true
-	}
 	for _, id := range c.Rules {
-		if r := e.set.rules[id]; r != nil && !r.Retired {
-			for _, x := range e.places(c, r, at) {
-				x.around(at.Record.Time, take)
+		r := e.set.rules[id]
+		if r == nil || r.Retired {
+			continue
+		}
+		for _, x := range e.places(c, r, at) {
+			for f := range x.around(at, c.After, len(x.kept)) {
+				if f != at && earlier(at, f) && near(c, at, f) && f.holds(c.Where) {
+					out = append(out, f)
+				}
 			}
 		}
 	}
@@ -506,8 +506,12 @@ func (e *evaluation) cond(c *Cond, a *Found) ([]*Found, bool) {
 	return found, len(found) > 0
 }
 
-// support is how many matches a condition keeps as what it found.
-const support = 8
+const (
+	// support is how many matches a condition keeps as what it found.
+	support = 8
+	// looked is how many it looks at around an anchor, the nearest first. Only made-up logs have so many that do not fit.
+	looked = 2048
+)
 
 // matching lists the matches of a rule that a condition asks for around an anchor, nearest first, and, for one that counts, how many
 // there are in truth.
@@ -515,21 +519,16 @@ func (e *evaluation) matching(c *Cond, r *Rule, a *Found) (found []*Found, total
 	if r == nil || r.Retired {
 		return nil, 0
 	}
-	limited := c.Before > 0 || c.After > 0 || c.Around > 0
-	reach := max(c.Before, c.After, c.Around)
 	for _, x := range e.places(c, r, a) {
 		n := 0
-		x.around(a.Record.Time, func(f *Found) bool {
-			if limited && !a.Record.Time.IsZero() && !f.Record.Time.IsZero() && distance(a, f) > reach {
-				// Nearest first: no later one with a time can be in reach. Those without one still may.
-				return x.timed < len(x.kept)
-			}
+		for f := range x.around(a, max(c.Before, c.After, c.Around), looked) {
 			if f != a && near(c, a, f) && f.holds(c.Where) {
 				found = append(found, f)
-				n++
+				if n++; n == support {
+					break
+				}
 			}
-			return n < support
-		})
+		}
 		if c.Count != nil {
 			total += float64(x.number(c, a))
 		}
@@ -576,11 +575,7 @@ func (x *ruleMatches) number(c *Cond, a *Found) (n int64) {
 // distance between two matches, for choosing the nearest: by time, else by lines.
 func distance(a, b *Found) time.Duration {
 	if !a.Record.Time.IsZero() && !b.Record.Time.IsZero() {
-		d := a.Record.Time.Sub(b.Record.Time)
-		if d < 0 {
-			d = -d
-		}
-		return d
+		return apart(a.Record.Time, b.Record.Time)
 	}
 	d := a.Record.Line - b.Record.Line
 	if d < 0 {

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"iter"
 	"sort"
 	"strings"
 	"time"
@@ -127,11 +128,12 @@ func (g *Group) add(f *Found, keep int) bool {
 // Matches keeps confirmed matches within a bound: the first and last of each group, and true counts. Add them in order of input and
 // offset. The zero value is ready.
 type Matches struct {
-	groups map[groupKey]*Group
-	list   []*Group
-	seq    int
-	kept   int
-	index  map[int]map[string]*ruleMatches // rule → proxy
+	groups   map[groupKey]*Group
+	list     []*Group
+	subjects map[rulePlace]int // how many groups
+	seq      int
+	kept     int
+	index    map[int]map[string]*ruleMatches // rule → proxy
 }
 
 type groupKey struct {
@@ -139,16 +141,31 @@ type groupKey struct {
 	proxy, thread, key, subject string
 }
 
-// maxGroups bounds how many groups there may be: hostile input could make every match differ.
-const maxGroups = 50_000
+const (
+	// maxGroups bounds how many groups there may be: hostile input could make every match differ.
+	maxGroups = 50_000
+	// maxSubjects is how many subjects of one rule are kept apart in one proxy. A plugin does not fail at hundreds of places; a log that
+	// says so is made up, and further ones share groups.
+	maxSubjects = 500
+)
+
+type rulePlace struct {
+	rule  int
+	proxy string
+}
 
 // Add takes a match. It returns false when the bound on groups was hit and the match is not counted.
 func (m *Matches) Add(f *Found) bool {
 	if m.groups == nil {
-		m.groups = map[groupKey]*Group{}
+		m.groups, m.subjects = map[groupKey]*Group{}, map[rulePlace]int{}
 	}
 	k := groupKey{f.Rule.index, f.Proxy, f.Record.Thread, f.Rule.by(f), subject(f.Captures, f.Trap)}
+	place := rulePlace{k.rule, k.proxy}
 	g := m.groups[k]
+	if g == nil && m.subjects[place] >= maxSubjects {
+		k.subject = ""
+		g = m.groups[k]
+	}
 	if g == nil {
 		if len(m.list) >= maxGroups {
 			return false
@@ -156,6 +173,7 @@ func (m *Matches) Add(f *Found) bool {
 		g = &Group{Rule: f.Rule, Proxy: k.proxy, Thread: k.thread, Key: k.key}
 		m.groups[k] = g
 		m.list = append(m.list, g)
+		m.subjects[place]++
 	}
 	m.seq++
 	f.seq = m.seq
@@ -280,31 +298,66 @@ func (x *ruleMatches) sort() {
 	x.timed = sort.Search(len(x.kept), func(i int) bool { return x.kept[i].Record.Time.IsZero() })
 }
 
-// around lists matches from the nearest to a time outwards, and then those that tell no time.
-func (x *ruleMatches) around(t time.Time, yield func(*Found) bool) {
-	hi := x.timed
-	if !t.IsZero() {
-		hi = sort.Search(x.timed, func(i int) bool { return x.kept[i].Record.Time.After(t) })
-	}
-	lo := hi - 1
-	for lo >= 0 || hi < x.timed {
-		var f *Found
-		if lo >= 0 && (hi >= x.timed || t.IsZero() || t.Sub(x.kept[lo].Record.Time) <= x.kept[hi].Record.Time.Sub(t)) {
-			f = x.kept[lo]
-			lo--
-		} else {
-			f = x.kept[hi]
-			hi++
+// around lists matches from the nearest to an anchor outwards as far as a reach (0: to the ends), and then those that tell no time, the
+// nearest by arrival first; of both at most so many.
+func (x *ruleMatches) around(a *Found, reach time.Duration, most int) iter.Seq[*Found] {
+	timed, untimed := x.kept[:x.timed], x.kept[x.timed:]
+	return func(yield func(*Found) bool) {
+		n := 0
+		for f, d := range outwards(timed, byClock(a)) {
+			if n++; n > most || reach > 0 && d > int64(reach) {
+				break
+			}
+			if !yield(f) {
+				return
+			}
 		}
-		if !yield(f) {
-			return
-		}
-	}
-	for _, f := range x.kept[x.timed:] {
-		if !yield(f) {
-			return
+		n = 0
+		for f := range outwards(untimed, func(f *Found) int64 { return int64(f.seq - a.seq) }) {
+			if n++; n > most || !yield(f) {
+				return
+			}
 		}
 	}
+}
+
+// byClock tells how long after an anchor others stand. To one that tells no time all are as near.
+func byClock(a *Found) func(*Found) int64 {
+	t := a.Record.Time
+	return func(f *Found) int64 {
+		if t.IsZero() {
+			return 0
+		}
+		return int64(f.Record.Time.Sub(t))
+	}
+}
+
+// outwards lists an ordered list from the place where position changes its sign to both sides, the nearer ones first, with how far they are.
+func outwards(list []*Found, position func(*Found) int64) iter.Seq2[*Found, int64] {
+	return func(yield func(*Found, int64) bool) {
+		hi := sort.Search(len(list), func(i int) bool { return position(list[i]) > 0 })
+		for lo := hi - 1; lo >= 0 || hi < len(list); {
+			var f *Found
+			var d int64
+			if lo < 0 || hi < len(list) && position(list[hi]) < -position(list[lo]) {
+				f, d = list[hi], position(list[hi])
+				hi++
+			} else {
+				f, d = list[lo], -position(list[lo])
+				lo--
+			}
+			if !yield(f, d) {
+				return
+			}
+		}
+	}
+}
+
+func apart(a, b time.Time) time.Duration {
+	if d := a.Sub(b); d >= 0 {
+		return d
+	}
+	return b.Sub(a)
 }
 
 // Kept lists the kept matches of a rule over all proxies: each proxy's in order of time.

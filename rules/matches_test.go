@@ -24,14 +24,14 @@ func alphas(t *testing.T) (*rules.Set, *rules.Rule) {
 	return set, set.Rule("alpha")
 }
 
-// A thousand proxies that fail again and again do not fill the memory: beyond a bound only a few matches of each group are kept. Counts
+// Five hundred proxies that fail again and again do not fill the memory: beyond a bound only a few matches of each group are kept. Counts
 // and times stay true.
 func TestMatchesAreBounded(t *testing.T) {
 	set, alpha := alphas(t)
 	in := &ingest.Input{Path: "a.log"}
 	start := time.Date(2026, 1, 2, 10, 0, 0, 0, time.UTC)
 	m := &rules.Matches{}
-	const proxies, each = 1000, 600
+	const proxies, each = 500, 600
 	for i := range each {
 		for p := range proxies {
 			r := &ingest.Record{Input: in, Line: int64(i*proxies + p + 1), Time: start.Add(time.Duration(i) * time.Second)}

@@ -57,11 +57,11 @@ type (
 	All struct{}
 	// Term is every document that has this very term in a field.
 	Term struct{ Field, Text string }
-	// Pattern is every document that has, in a field, a term that begins with Prefix and for which Match, unless nil, is true. An
-	// engine that cannot ask Match gives all documents that have a term with the prefix.
+	// Pattern is every document that has, in a field, a term that begins with Prefix, ends with Suffix, has Infix in it, and for which Match, unless
+	// nil, is true. An engine that cannot ask for one of these leaves it out, and gives more documents.
 	Pattern struct {
-		Field, Prefix string
-		Match         func(term string) bool
+		Field, Prefix, Suffix, Infix string
+		Match                        func(term string) bool
 	}
 	// Within is every document that tells a time and does not end before Since or begin after Until; zero means no bound. An index may
 	// look at whole minutes.

@@ -2,9 +2,12 @@ package index
 
 import "bytes"
 
-// maxTerm is how many bytes of a term are indexed. Longer ones exist (a token, a mangled name); they are found by their beginning and
-// told apart when the line is read.
-const maxTerm = 64
+// maxTerm is how many bytes of a word are indexed. Longer ones exist (a token, a mangled name); they are found by their beginning and
+// told apart when the line is read. longMark is in every stretch that has one: what is asked about the end of a word may be true of it.
+const (
+	maxTerm  = 64
+	longMark = "#long"
+)
 
 // class maps a byte to what it becomes in a term; 0 separates terms.
 var class = func() (t [256]byte) {
@@ -184,7 +187,11 @@ func noise(word []byte) bool {
 // and who searches for one has to look everywhere.
 func indexed(word []byte, add func([]byte) bool) {
 	if !noise(word) {
-		add(word[:min(len(word), maxTerm)])
+		if len(word) > maxTerm {
+			word = word[:maxTerm]
+			add([]byte(longMark))
+		}
+		add(word)
 		return
 	}
 	if len(word) < 8 {

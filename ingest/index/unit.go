@@ -283,8 +283,7 @@ func (c *clause) expr(sources func(func(path string) bool) []string) Expr {
 		if c.noisy {
 			return All{}
 		}
-		prefix := c.prefix[:min(len(c.prefix), maxTerm)]
-		return Pattern{TextField, prefix, func(t string) bool { return len(t) >= maxTerm || c.test(t) }}
+		return orLong(Pattern{Field: TextField, Prefix: c.prefix, Match: c.test})
 	case c.field == TextField:
 		var list []Expr
 		for _, w := range c.phrase {
@@ -295,7 +294,7 @@ func (c *clause) expr(sources func(func(path string) bool) []string) Expr {
 		}
 		return and(list...)
 	case c.test != nil:
-		return Pattern{c.field, c.prefix, c.test}
+		return Pattern{Field: c.field, Prefix: c.prefix, Match: c.test}
 	}
 	return Term{c.field, c.value}
 }
@@ -336,20 +335,22 @@ func literalExpr(l []byte) Expr {
 		if len(word) < 3 || !foreign(word, 0) {
 			continue // says too little, or may be the middle of an id, which is not indexed as it is
 		}
-		word = word[:min(len(word), maxTerm)]
 		p := Pattern{Field: TextField}
 		switch {
 		case left:
 			p.Prefix = word
 		case right:
-			p.Match = func(t string) bool { return len(t) >= maxTerm || strings.HasSuffix(t, word) }
+			p.Suffix = word
 		default:
-			p.Match = func(t string) bool { return len(t) >= maxTerm || strings.Contains(t, word) }
+			p.Infix = word
 		}
-		list = append(list, p)
+		list = append(list, orLong(p))
 	}
 	return and(list...)
 }
+
+// orLong adds to a pattern of words what may fit it beyond maxTerm.
+func orLong(p Pattern) Expr { return or(p, Term{TextField, longMark}) }
 
 // holdsAny reports whether one of the literals stands in a piece of a unit.
 func (u *unit) holdsAny(literals [][]byte) bool {

@@ -2,7 +2,6 @@ package index
 
 import (
 	"bytes"
-	"time"
 
 	"github.com/wasmortem/wasmortem/ingest"
 )
@@ -211,15 +210,4 @@ func (d *divider) give(r *ingest.Record, piece []byte) {
 	}
 	d.of[r] = len(d.units)
 	d.units = append(d.units, u)
-}
-
-// carry gives units their time: that of the record before, where a record tells none. In a document nothing follows from what stands before.
-func (u *unit) carry(last *time.Time, document bool) {
-	switch {
-	case document:
-	case u.time.IsZero():
-		u.time = *last
-	default:
-		*last = u.time
-	}
 }

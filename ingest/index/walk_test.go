@@ -180,7 +180,9 @@ func satisfied(e Expr, terms []string) bool {
 	case Term:
 		return slices.Contains(terms, e.Text)
 	case Pattern:
-		return slices.ContainsFunc(terms, func(t string) bool { return strings.HasPrefix(t, e.Prefix) && (e.Match == nil || e.Match(t)) })
+		return slices.ContainsFunc(terms, func(t string) bool {
+			return strings.HasPrefix(t, e.Prefix) && strings.HasSuffix(t, e.Suffix) && strings.Contains(t, e.Infix) && (e.Match == nil || e.Match(t))
+		})
 	case And:
 		return !slices.ContainsFunc(e, func(x Expr) bool { return !satisfied(x, terms) })
 	case Or:

@@ -182,20 +182,30 @@ func (x *Index) each(ctx context.Context, r bindex.IndexReader, q query.Query, y
 
 // translate makes a query of an expression.
 func translate(e index.Expr, r bindex.IndexReader) (query.Query, error) {
+	p := patterns{}
+	p.collect(e)
+	if err := p.resolve(r); err != nil {
+		return nil, err
+	}
+	return p.query(e)
+}
+
+// query makes a query of an expression whose patterns are resolved.
+func (p patterns) query(e index.Expr) (query.Query, error) {
 	switch e := e.(type) {
 	case index.All:
 		return query.NewMatchAllQuery(), nil
 	case index.Term:
 		return term(e.Field, e.Text), nil
 	case index.Pattern:
-		return pattern(e, r)
+		return p.find(e).query(), nil
 	case index.Within:
 		return within(e), nil
 	case index.And:
-		list, err := translateAll(e, r)
+		list, err := p.queries(e)
 		return query.NewConjunctionQuery(list), err
 	case index.Or:
-		list, err := translateAll(e, r)
+		list, err := p.queries(e)
 		if len(list) == 0 {
 			return query.NewMatchNoneQuery(), err
 		}
@@ -204,10 +214,10 @@ func translate(e index.Expr, r bindex.IndexReader) (query.Query, error) {
 	return nil, fmt.Errorf("bleve: no such expression: %T", e)
 }
 
-func translateAll(list []index.Expr, r bindex.IndexReader) ([]query.Query, error) {
+func (p patterns) queries(list []index.Expr) ([]query.Query, error) {
 	out := make([]query.Query, 0, len(list))
 	for _, e := range list {
-		q, err := translate(e, r)
+		q, err := p.query(e)
 		if err != nil {
 			return nil, err
 		}
@@ -220,35 +230,6 @@ func term(field, text string) query.Query {
 	q := query.NewTermQuery(text)
 	q.SetField(field)
 	return q
-}
-
-// pattern looks the terms up that fit.
-func pattern(p index.Pattern, r bindex.IndexReader) (query.Query, error) {
-	d, err := r.FieldDictPrefix(p.Field, []byte(p.Prefix))
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	var terms []query.Query
-	for {
-		t, err := d.Next()
-		if err != nil {
-			return nil, err
-		}
-		if t == nil {
-			break
-		}
-		if p.Match != nil && !p.Match(t.Term) {
-			continue
-		}
-		if terms = append(terms, term(p.Field, t.Term)); len(terms) > maxTerms {
-			return query.NewMatchAllQuery(), nil
-		}
-	}
-	if len(terms) == 0 {
-		return query.NewMatchNoneQuery(), nil
-	}
-	return query.NewDisjunctionQuery(terms), nil
 }
 
 // within is a range of minutes: a document must not end before it or begin after it.

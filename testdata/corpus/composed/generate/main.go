@@ -95,7 +95,7 @@ func main() {
 		return
 	}
 
-	cases := slices.Concat(loadCases, runCases, processCases, manyCases, decoyCases)
+	cases := slices.Concat(loadCases, runCases, processCases, manyCases, decoyCases, moreCases)
 	sort.Slice(cases, func(i, j int) bool { return cases[i].name < cases[j].name })
 	total := 0
 	for i, c := range cases {
