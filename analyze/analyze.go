@@ -207,7 +207,7 @@ func keysOf(m map[string]bool) []string {
 }
 
 // confidence combines the weights of distinct rules: each further one removes half of its share of the remaining doubt, since rules look
-// at the same event; what speaks against takes its share away. See calibrate for what makes it a frequency.
+// at the same event; what speaks against takes its share away. TestDegradedCopies measures how often each is right.
 func confidence(f *failure) float64 {
 	best := map[string]float64{}
 	for _, x := range f.all() {

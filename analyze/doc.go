@@ -6,8 +6,8 @@
 //   - Findings of one proxy and one cause are one failure. What follows from a deeper failure (`leads_to` of a cause) becomes its
 //     consequence; what a more precise cause explains as well (`refines`) is absorbed by it.
 //   - Failures that agree in cause, plugin, callback, trap and place are one incident, over however many pods and workers.
-//   - Confidence comes from the weights of the rules that speak for it and against it, corrected by what was measured on the corpus
-//     (see calibrate).
+//   - Confidence comes from the weights of the rules that speak for it and against it, which are set by what was measured on
+//     the corpus (testdata/degraded.golden).
 //
 // The result is a [Report]; package reports renders it. Nothing here prints, reads files or knows a format.
 package analyze

@@ -87,7 +87,7 @@ func (d *diagnosis) group(findings []*rules.Finding) []*failure {
 		s := subjectOf(x)
 		var home *failure
 		for _, f := range fs {
-			if rules.Parent(f.cause.ID) == rules.Parent(x.Cause.ID) && compatible(&f.subject, &s, f.cause) {
+			if rules.Parent(f.cause.ID) == rules.Parent(x.Cause.ID) && compatible(&f.subject, &s) {
 				home = f
 				break
 			}
@@ -157,7 +157,7 @@ func (d *diagnosis) absorb(fs []*failure) []*failure {
 	gone := map[*failure]bool{}
 	for _, a := range fs {
 		for _, b := range fs {
-			if a != b && !gone[a] && !gone[b] && refines(a.cause, b.cause) && compatible(&a.subject, &b.subject, b.cause) {
+			if a != b && !gone[a] && !gone[b] && refines(a.cause, b.cause) && compatible(&a.subject, &b.subject) {
 				a.swallow(b)
 				gone[b] = true
 			}
@@ -255,7 +255,7 @@ func (d *diagnosis) joinEqual(fs []*failure) []*failure {
 next:
 	for _, f := range fs {
 		for _, o := range out {
-			if rules.Parent(o.cause.ID) == rules.Parent(f.cause.ID) && compatible(&o.subject, &f.subject, f.cause) {
+			if rules.Parent(o.cause.ID) == rules.Parent(f.cause.ID) && compatible(&o.subject, &f.subject) {
 				o.merge(f)
 				continue next
 			}
@@ -274,12 +274,12 @@ const nearby = 15 * time.Minute
 func (d *diagnosis) adopt(fs []*failure) []*failure {
 	gone := map[*failure]bool{}
 	for _, b := range fs {
-		if !b.cause.Vague && !b.cause.Remote {
+		if !b.cause.Vague && !b.cause.Remote && !b.guess() {
 			continue
 		}
 		var parents []*failure
 		for _, a := range fs {
-			if a != b && !a.cause.Vague && leadsTo(a.cause, b.cause) && overlap(a, b) && (b.cause.Vague || follows(a, b)) {
+			if a != b && !a.cause.Vague && leadsTo(a.cause, b.cause) && overlap(a, b) && (b.cause.Vague || b.guess() || follows(a, b)) {
 				parents = append(parents, a)
 			}
 		}
@@ -385,7 +385,7 @@ func (s *subject) fill(o *subject) {
 
 // compatible reports whether two findings of one cause can be about the same failure: whatever both tell has to agree. Where the
 // place of a panic is known, it decides; else the first user function does. Causes that are no plugin's fault have no subject.
-func compatible(a, b *subject, c *rules.Cause) bool {
+func compatible(a, b *subject) bool {
 	agree := func(x, y string) bool { return x == "" || y == "" || x == y }
 	plugin := agree(a.Plugin, b.Plugin) || a.guessed != b.guessed // a root id may stand for the plugin's name
 	if !plugin || !agree(a.Callback, b.Callback) || !agree(a.Trap, b.Trap) || !agree(a.Location, b.Location) {

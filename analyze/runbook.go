@@ -57,7 +57,7 @@ func fillIn(s string, values map[string]string) string {
 }
 
 // unsafe is what must not get from a log into a command: everything that a shell gives a meaning.
-var unsafe = regexp.MustCompile("[^A-Za-z0-9 _.,:/@%+=~^()\\[\\]<>-]")
+var unsafe = regexp.MustCompile(`[^A-Za-z0-9 _.,:/@%+=~^()\[\]<>-]`)
 
 // shellName keeps of a name what names of Kubernetes objects and plugins are made of.
 func shellName(s string) string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -155,6 +156,60 @@ func benchmarkRecordAt(b *testing.B, blocks []*Block, want RecordKind) {
 		if r := c.b.RecordAt(c.pos); r == nil {
 			b.Fatal("no record")
 		}
+	}
+}
+
+// hostileLogs are logs in which every line costs as much as a line can.
+var hostileLogs = []struct {
+	name string
+	data func() []byte
+}{
+	{"long-records", func() []byte {
+		return bytes.Repeat([]byte("[2026-03-04 10:20:30.101][36][error][wasm] [a/b.cc:1] first\n"+strings.Repeat("a continuation that is not short but not long either\n", 511)), 40)
+	}},
+	{"no-headers", func() []byte {
+		return append(bytes.Repeat([]byte("[2026-03-04 10:20:30.101][36][error][wasm] [a/b.cc:1] first\n"), 1000), bytes.Repeat([]byte("\tat com.example.Service.call(Service.java:12)\n"), 30000)...)
+	}},
+	{"frames-without-end", func() []byte { return bytes.Repeat([]byte("  1:  0x2f8e - f\n"), 60000) }},
+	{"interleaved-pods", func() []byte {
+		var b bytes.Buffer
+		for n := b.Len(); n < 1<<20; n = b.Len() {
+			fmt.Fprintf(&b, "[pod/p%d-7c9f8d-4kx2p/istio-proxy] a line without a header\n", n%997)
+		}
+		return b.Bytes()
+	}},
+	{"split-lines", func() []byte {
+		return bytes.Repeat([]byte("2026-03-04T10:20:30.000000001Z stderr P a part of a line without end\n"), 20000)
+	}},
+	{"nested-json", func() []byte {
+		return bytes.Repeat([]byte(strings.Repeat(`{"a":`, 2000)+"1"+strings.Repeat("}", 2000)+"\n"), 100)
+	}},
+	{"quotes", func() []byte {
+		return bytes.Repeat([]byte(`[2026-03-04T10:20:30.100Z] "`+strings.Repeat(`" `, 20000)+"\n"), 30)
+	}},
+	{"newest-first", func() []byte {
+		var b bytes.Buffer
+		for i := 30; i > 0; i-- {
+			fmt.Fprintf(&b, "[2026-03-04 10:20:%02d.101][36][error][wasm] [a/b.cc:1] first\n%s", i, strings.Repeat("a continuation\n", 700))
+		}
+		return b.Bytes()
+	}},
+}
+
+// BenchmarkHostile asks for the record of every line.
+func BenchmarkHostile(b *testing.B) {
+	for _, l := range hostileLogs {
+		data := l.data()
+		b.Run(l.name, func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			for b.Loop() {
+				eachBlock(data, 0, func(bl *Block) {
+					for pos := 0; pos < len(bl.Data); pos = bl.LineEnd(pos) {
+						bl.RecordAt(pos)
+					}
+				})
+			}
+		})
 	}
 }
 

@@ -35,8 +35,24 @@ type Block struct {
 	buf    []byte // Data == buf[lo:hi], with up to contextBefore bytes before and contextAfter after
 	lo, hi int
 	pool   *sync.Pool
-	mark   int   // a position in buf where a line starts
-	marked int64 // its line number, 0 before the first use; see [Block.lineNumber]
+	memo   memo
+}
+
+// memo is what cutting one record has shown and the next one may use. It changes no result: candidates come in the order of lines, and
+// many may lie in one record, or in a stretch where there is no header to be found.
+type memo struct {
+	mark    int   // a position in buf where a line starts
+	marked  int64 // its line number, 0 before the first use; see [Block.lineNumber]
+	barren  [4]barren
+	turn    int     // which of barren is the oldest
+	last    *Record // a record of many lines
+	members []int   // where they start
+}
+
+// barren is a line that is out of the reach of any header.
+type barren struct {
+	start  int  // in buf, plus one
+	lonely bool // what it continues, by the look of it, is out of reach too
 }
 
 const (

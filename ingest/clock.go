@@ -88,7 +88,7 @@ func parseOffset(b []byte) (off, n int) {
 	if len(b) < 5 || (b[0] != '+' && b[0] != '-') {
 		return 0, 0
 	}
-	h, m := digits(b[1:3]), -1
+	h, m := digits(b[1:3]), 0
 	if b[3] == ':' {
 		if len(b) < 6 {
 			return 0, 0

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -12,8 +13,10 @@ import (
 const (
 	recordReach = MaxRecord * 3 / 4 // bytes from the first to the last of a record with a header
 	pasteReach  = MaxRecord - recordReach
-	looseLines  = 64 // lines of a record where lines without a header are the rule
-	interrupts  = 8  // access log entries that may stand inside a record, see [interrupted]
+	looseLines  = 64  // lines of a record where lines without a header are the rule
+	manyLines   = 6   // a record of so many lines is remembered
+	maxForeign  = 128 // lines of other writers between two of one
+	interrupts  = 8   // access log entries that may stand inside a record, see [interrupted]
 )
 
 // line is one physical line in a block's buffer with its wrapper removed.
@@ -105,16 +108,17 @@ func (b *Block) bufOffset() int64 { return b.Offset - int64(b.lo) }
 // lineNumber is the number of the line that starts at pos in buf. It counts from the place it was last asked for: candidates come in the
 // order of lines, and counting from the start of the block for each would take longer than all the rest.
 func (b *Block) lineNumber(pos int) int64 {
-	if b.marked == 0 {
-		b.mark, b.marked = b.lo, b.Line
+	m := &b.memo
+	if m.marked == 0 {
+		m.mark, m.marked = b.lo, b.Line
 	}
-	if pos >= b.mark {
-		b.marked += int64(bytes.Count(b.buf[b.mark:pos], newline))
+	if pos >= m.mark {
+		m.marked += int64(bytes.Count(b.buf[m.mark:pos], newline))
 	} else {
-		b.marked -= int64(bytes.Count(b.buf[pos:b.mark], newline))
+		m.marked -= int64(bytes.Count(b.buf[pos:m.mark], newline))
 	}
-	b.mark = pos
-	return b.marked
+	m.mark = pos
+	return m.marked
 }
 
 // neighbour is the physical line above or below another one, not further than MaxRecord from origin. It is not yet unwrapped.
@@ -136,13 +140,14 @@ func (b *Block) neighbour(l *line, origin int, up bool) (line, bool) {
 
 // sibling is the next line above or below that the same writer wrote. Logs of several pods interleave.
 func (b *Block) sibling(l *line, origin int, up bool) (line, bool) {
-	p := *l
-	for range MaxRecordLines {
+	p, own := *l, b.buf[l.start:l.end]
+	for range maxForeign {
 		var ok bool
 		if p, ok = b.neighbour(&p, origin, up); !ok {
 			break
 		}
-		if l.meta.runtime && otherStream(b.buf[p.start:p.end], l.meta.stream) {
+		raw := b.buf[p.start:p.end]
+		if l.meta.runtime && otherStream(raw, l.meta.stream) || len(l.meta.pod) > 0 && otherPod(raw, own) {
 			continue
 		}
 		if b.unwrap(&p); sameWriter(&p.meta, &l.meta) {
@@ -166,6 +171,16 @@ func otherStream(raw, stream []byte) bool {
 	}
 	i := bytes.IndexByte(raw[:40], ' ')
 	return i >= 20 && i < 32 && string(raw[i+1:i+4]) == "std" && !bytes.Equal(raw[i+1:i+7], stream)
+}
+
+// otherPod is the like for `kubectl logs --prefix`.
+func otherPod(raw, own []byte) bool {
+	const prefix = "[pod/"
+	if len(raw) < 10 || len(own) < 10 || string(raw[:5]) != prefix || string(own[:5]) != prefix {
+		return false
+	}
+	i, j := bytes.IndexByte(raw, ']'), bytes.IndexByte(own, ']')
+	return i > 0 && j > 0 && max(i, j) <= 600 && !bytes.Equal(raw[:i], own[:j])
 }
 
 // sameWriter reports whether two lines come from one container, as far as the wrapper tells.
@@ -214,9 +229,31 @@ func (b *Block) RecordAt(pos int) *Record {
 	if !at.meta.runtime && in.order == oldestFirst && parseHead(at.text, &h, false) {
 		return b.build(&at, &h, course{up: true}) // nearly every line
 	}
+	if _, ok := slices.BinarySearch(b.memo.members, at.start); ok {
+		r := *b.memo.last
+		return &r
+	}
 	first, c := b.find(&at)
 	h = head{}
 	return b.build(&first, &h, c)
+}
+
+// barren reports whether a line is known to be out of the reach of any header.
+func (b *Block) barren(l *line) (_ barren, ok bool) {
+	for _, x := range b.memo.barren {
+		if x.start == l.start+1 {
+			return x, true
+		}
+	}
+	return barren{}, false
+}
+
+// setBarren remembers that a line is out of the reach of any header, and so are those that continue it.
+func (b *Block) setBarren(l *line, lonely bool) {
+	if b.Input.order == oldestFirst {
+		b.memo.barren[b.memo.turn] = barren{l.start + 1, lonely}
+		b.memo.turn = (b.memo.turn + 1) % len(b.memo.barren)
+	}
 }
 
 // course is how the lines of a record are found.
@@ -244,31 +281,39 @@ func (b *Block) find(at *line) (first line, c course) {
 	if b.Input.order == newestFirst {
 		c.up, c.alone = b.orient(at)
 	}
-	start, n := *at, 1
-	for n < 2*limit {
+	start, n, known := *at, 1, false
+	for n < 2*limit && !known {
 		p, ok := b.back(&start, at.start, c.up)
 		if !ok {
 			break
 		}
 		start, n = p, n+1
+		_, known = b.barren(&start)
 	}
-	headed := start.classify() != classPlain
+	headed := !known && start.classify() != classPlain
 	if headed && n <= limit && extent(&start, at) <= recordReach {
 		return start, c
 	}
-	c.paste = true
+	first, c.paste, c.alone = b.findPaste(at, c, func(p *line, k int) bool {
+		return headed && n-k <= limit && extent(&start, p) <= recordReach
+	})
+	if !headed {
+		b.setBarren(at, c.alone)
+	}
+	return first, c
+}
+
+// findPaste gives the first line of what belongs together by its look alone, at least of what owned, given how far back a line is, does
+// not say to be of another record.
+func (b *Block) findPaste(at *line, c course, owned func(p *line, k int) bool) (first line, paste, alone bool) {
 	first = *at
 	for k := 1; ; k++ {
 		p, ok := b.back(&first, at.start, c.up)
-		if !ok || !p.meta.partial && !pasteJoins(p.text, first.text) {
-			return first, c
+		if !ok || !p.meta.partial && !pasteJoins(p.text, first.text) || owned(&p, k) {
+			return first, true, c.alone
 		}
-		if headed && n-k <= limit && extent(&start, &p) <= recordReach { // p belongs to that header
-			return first, c
-		}
-		if k == limit || extent(&p, at) > pasteReach {
-			c.alone = true
-			return *at, c
+		if x, _ := b.barren(&p); x.lonely || k == b.Input.limit() || extent(&p, at) > pasteReach {
+			return *at, true, true
 		}
 		first = p
 	}
@@ -297,7 +342,7 @@ func (b *Block) forth(l *line, origin int, up bool) (n line, ok bool) {
 	if n, ok = b.sibling(l, origin, !up); !ok || l.meta.partial {
 		return n, ok
 	}
-	for m, k := n, 0; m.classify() == classAccess && k < interrupts; k++ {
+	for m, k := n, 0; mayPause(l.text) && m.classify() == classAccess && k < interrupts; k++ {
 		if m, ok = b.sibling(&m, origin, !up); !ok {
 			return n, false
 		}
@@ -311,16 +356,21 @@ func (b *Block) forth(l *line, origin int, up bool) (n line, ok bool) {
 // interrupted decides whether t goes on where before ended although access log entries stand between them. Envoy writes its log to
 // stderr and its access log to stdout: where both end up in one file, entries may stand between the lines of a backtrace.
 func interrupted(before, t []byte) bool {
+	if !mayPause(before) {
+		return false
+	}
 	switch i := frameIndex(t); {
 	case i > 0:
 		return frameIndex(before) == i-1
 	case i == 0:
 		return bytes.HasSuffix(before, []byte("backtrace:"))
 	}
-	if bytes.HasPrefix(t, []byte("Proxy-Wasm plugin in-VM backtrace")) {
-		return bytes.Contains(before, []byte("Function: "))
-	}
-	return bytes.HasPrefix(t, []byte("\tthread="))
+	return bytes.HasPrefix(t, []byte("Proxy-Wasm plugin in-VM backtrace")) && frameIndex(before) < 0 || bytes.HasPrefix(t, []byte("\tthread=")) && frameIndex(before) >= 0
+}
+
+// mayPause reports whether a line is one of those behind which [interrupted] may find more.
+func mayPause(t []byte) bool {
+	return frameIndex(t) >= 0 || bytes.HasSuffix(t, []byte("backtrace:")) || bytes.Contains(t, []byte("Function: "))
 }
 
 // joins decides whether l continues the record that p belongs to. p is the line that the same writer wrote before.
@@ -411,7 +461,7 @@ func (b *Block) build(first *line, h *head, c course) *Record {
 	r := &Record{Input: in, Offset: b.bufOffset() + int64(first.start), Line: b.lineNumber(first.start), Lines: 1,
 		Raw: b.buf[first.start:first.end:first.end]}
 	text, last := first.text, first
-	if first.meta.partial {
+	if first.meta.partial && !c.alone {
 		last = new(line)
 		text = b.whole(r, first, last, c)
 		*h = head{}
@@ -460,12 +510,14 @@ func (b *Block) extend(r *Record, message string, first, last *line, c course) s
 	if c.paste {
 		reach = pasteReach
 	}
+	var members []int
 	for r.Lines < limit {
 		n, ok := b.forth(&cur, first.start, c.up)
 		if !ok || c.paste && !cur.meta.partial && !pasteJoins(cur.text, n.text) || extent(first, &n) > reach {
 			break
 		}
-		if sb.Len() == 0 {
+		if members == nil {
+			members = append(make([]int, 0, 16), first.start)
 			sb.WriteString(message)
 		}
 		if !cur.meta.partial {
@@ -473,10 +525,14 @@ func (b *Block) extend(r *Record, message string, first, last *line, c course) s
 		}
 		sb.Write(n.text)
 		r.Lines++
+		members = append(members, n.start)
 		cur = n
 	}
-	if sb.Len() == 0 {
+	if members == nil {
 		return message
+	}
+	if len(members) >= manyLines && b.Input.order == oldestFirst {
+		b.memo.last, b.memo.members = r, members
 	}
 	return sb.String()
 }

@@ -232,7 +232,7 @@ func parseTimed(b []byte, h *head, peek bool) bool {
 	switch {
 	case len(word) == 0:
 	case word[0] == '[':
-		if h.timedGroups(bytes.TrimLeft(r, " \t"), peek) {
+		if h.timedGroups(bytes.TrimLeft(r, " \t")) {
 			return true
 		}
 	case levelOf(bytes.TrimRight(word, ":")) != LevelUnknown && zoned && b[10] == 'T' && !(n == len(kubectlTime) && r[0] == ' '):
@@ -256,7 +256,7 @@ func parseTimed(b []byte, h *head, peek bool) bool {
 const kubectlTime = "2006-01-02T15:04:05.000000000Z"
 
 // timedGroups reads `[36][error][wasm] [file:line] message` after a bare time, and nginx's `[error] 12#12: *5 message`.
-func (h *head) timedGroups(r []byte, peek bool) bool {
+func (h *head) timedGroups(r []byte) bool {
 	var g head
 	rest := g.groups(r)
 	if g.level == LevelUnknown {

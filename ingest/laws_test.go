@@ -208,7 +208,10 @@ func TestEncodings(t *testing.T) {
 		"UTF-8 with a mark":     {"\xef\xbb\xbf[2026-03-04 10:20:30.101][36][error][wasm] [a/b.cc:1] x", "envoy-log", ""},
 	} {
 		c := Files([]string{"-"}, Options{Stdin: strings.NewReader(want.data)})
-		for b := range c.Blocks(context.Background(), nil) {
+		for b, err := range c.Blocks(context.Background(), nil) {
+			if err != nil {
+				t.Fatal(err)
+			}
 			b.Release()
 		}
 		in := c.Inputs()[0]
@@ -224,7 +227,7 @@ func TestIdentify(t *testing.T) {
 		"/var/log/pods/shop_cart-7c9f8d-4kx2p_0b1c2d3e-0000-4000-8000-0123456789ab/istio-proxy/0.log": {Namespace: "shop", Pod: "cart-7c9f8d-4kx2p", Container: "istio-proxy"},
 		"/var/log/containers/cart-7c9f8d-4kx2p_shop_istio-proxy-" + id + ".log":                       {Namespace: "shop", Pod: "cart-7c9f8d-4kx2p", Container: "istio-proxy"},
 		"x.tar.gz!bug-report/proxies/shop/cart-7c9f8d-4kx2p/istio-proxy.log":                          {Namespace: "shop", Pod: "cart-7c9f8d-4kx2p"},
-		"bug-report/istio/istio-system/istiod-7f5d9c-x2k4p/discovery.log":                              {Namespace: "istio-system", Pod: "istiod-7f5d9c-x2k4p"},
+		"bug-report/istio/istio-system/istiod-7f5d9c-x2k4p/discovery.log":                             {Namespace: "istio-system", Pod: "istiod-7f5d9c-x2k4p"},
 		"logs/envoy_cart-7c9f8d-4kx2p_shop.log":                                                       {Namespace: "shop", Pod: "cart-7c9f8d-4kx2p", Container: "envoy"},
 		"logs/shop_cart-7c9f8d-4kx2p_istio-proxy.log.1.gz":                                            {Namespace: "shop", Pod: "cart-7c9f8d-4kx2p", Container: "istio-proxy"},
 		"sidecars/cart-7c9f8d-4kx2p.log":                                                              {Pod: "cart-7c9f8d-4kx2p"},

@@ -21,8 +21,7 @@ func Restore(path string, head, document []byte) *Input {
 func (b *Block) Text() (text []byte, data int) { return b.buf, b.lo }
 
 // Part is the block of Data[from:to], whole lines, with all around it as context. line is the number of its first line. It shares the
-// memory of b and lives as long. Who cuts every record of a block does so part by part, because a record's line number is
-// counted from the start of its block.
+// memory of b and lives as long; a store indexes a block, and finds a line of it again, part by part.
 func (b *Block) Part(from, to int, line int64) *Block {
 	p := *b
 	p.Offset, p.Line, p.pool = b.Offset+int64(from), line, nil

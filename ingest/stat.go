@@ -28,7 +28,7 @@ func parseStat(t []byte) (s stat, ok bool) {
 
 // isStatName: Envoy's names are dotted and may hold anything but blanks (`cluster.outbound|80||a.b.svc.upstream_cx_total`).
 func isStatName(n []byte) bool {
-	return bytes.IndexByte(n, '.') > 0 && bytes.IndexAny(n, " \t\"") < 0 && n[0] != '[' && n[0] != '{'
+	return bytes.IndexByte(n, '.') > 0 && !bytes.ContainsAny(n, " \t\"") && n[0] != '[' && n[0] != '{'
 }
 
 func isStatValue(v []byte) bool {

@@ -171,7 +171,7 @@ func (d *document) subject(in *analyze.Incident) {
 			rows = append(rows, []string{name, value})
 		}
 	}
-	one := func(name, value string) { row(name, escape.CellCode(shorten(value, maxMessage))) }
+	one := func(name, value string) { row(name, escape.CellCode(shorten(value))) }
 	many := func(name string, values []string, most int) {
 		value := codes(values, most)
 		if len(values) > 3 {
@@ -204,10 +204,10 @@ func (d *document) subject(in *analyze.Incident) {
 	d.table([]string{"what", "is known"}, rows)
 }
 
-// shorten cuts s to n characters.
-func shorten(s string, n int) string {
-	if r := []rune(s); len(r) > n {
-		return string(r[:n]) + "…"
+// shorten cuts s to maxMessage characters.
+func shorten(s string) string {
+	if r := []rune(s); len(r) > maxMessage {
+		return string(r[:maxMessage]) + "…"
 	}
 	return s
 }
@@ -363,7 +363,7 @@ func continuation(e analyze.Evidence) string {
 	shown, more := upTo(lines, maxMore)
 	s := ""
 	for _, l := range shown {
-		s += "\n" + shorten(l, maxMessage)
+		s += "\n" + shorten(l)
 	}
 	if more > 0 {
 		s += fmt.Sprintf("\n… and %s", count(more, "more line"))
@@ -379,7 +379,7 @@ func (d *document) stack(stack []analyze.Frame, level int) {
 	shown, more := upTo(stack, maxFrames)
 	var rows [][]string
 	for _, f := range shown {
-		name := escape.CellCode(shorten(functionOf(f), maxMessage))
+		name := escape.CellCode(shorten(functionOf(f)))
 		if f.Kind == "user" {
 			name = "**" + name + "**"
 		}
@@ -528,7 +528,7 @@ func (d *document) basis(r *analyze.Report) {
 		d.heading(3, "Warnings")
 		items := make([]string, len(shown))
 		for i, w := range shown {
-			items[i] = "- " + inline(shorten(w.what, maxMessage))
+			items[i] = "- " + inline(shorten(w.what))
 			if w.path != "" {
 				items[i] += " in " + escape.Code(w.path)
 			}

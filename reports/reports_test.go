@@ -249,7 +249,7 @@ func outsideCode(s string) (string, bool) {
 		n := len(s[i:]) - len(strings.TrimLeft(s[i:], "`"))
 		switch {
 		case s[i] == '\\' && i+1 < len(s):
-			i, n = i+2, 0
+			i += 2
 		case n > 0:
 			end := i + n
 			for end < len(s) && !(strings.HasPrefix(s[end:], s[i:i+n]) && s[end-1] != '`' && !strings.HasPrefix(s[end+n:], "`")) {

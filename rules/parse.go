@@ -124,8 +124,8 @@ type parser struct {
 
 // causeRef is a rule's reference to a cause, checked when all files were read.
 type causeRef struct {
-	rule, cause, file string
-	line              int
+	cause, file string
+	line        int
 }
 
 type use struct {

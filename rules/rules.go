@@ -101,7 +101,6 @@ type Rule struct {
 	Line int
 
 	index int
-	lits  []int
 }
 
 // Example is a piece of input for `rules test`.

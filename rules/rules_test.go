@@ -3,6 +3,8 @@ package rules_test
 import (
 	"flag"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/wasmortem/wasmortem"
@@ -42,5 +44,43 @@ func TestShippedRulesLoad(t *testing.T) {
 	set := load(t)
 	if len(set.Rules) < 60 || len(set.Causes) < 35 {
 		t.Errorf("Load gave %d rules and %d causes, want at least 60 and 35", len(set.Rules), len(set.Causes))
+	}
+}
+
+// A name that nothing gives a value makes a rule that loads and never fires. Lint tells it; the shipped rules have none.
+func TestLintTellsNamesWithoutValue(t *testing.T) {
+	set, err := rules.Load(rules.File{Name: "rules.yaml", Data: []byte(`
+causes: {trouble: {title: t, severity: error, summary: s}}
+rules:
+  - id: alpha
+    about: a
+    source: s
+    by: [stage, stagge, thread, guest]
+    set: {x: "{stage}{version}", y: "{thread}"}
+    match: {literals: [alpha text], regex: '(?P<stage>a)(?P<stage2>b)', fields: {logger: '/(?P<part>.)/'}}
+    examples: {hit: [a], near: [b]}
+  - id: bravo
+    about: b
+    source: s
+    cause: trouble
+    when: {anchor: alpha, where: {part: a, callback: b, calls: c}, none: [{rule: alpha, where: {stage: a, stge: b}}]}
+    examples: {hit: [a], near: [b]}
+`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, w := range set.Lint() {
+		if _, name, ok := strings.Cut(w, "nothing gives "); ok {
+			got = append(got, strings.Fields(name)[0])
+		}
+	}
+	if want := []string{`"stagge"`, `"thread"`, `"version"`, `"calls"`, `"stge"`}; !slices.Equal(got, want) {
+		t.Errorf("Lint says that nothing gives %v a value, want %v", got, want)
+	}
+	for _, w := range load(t).Lint() {
+		if strings.Contains(w, "nothing gives") {
+			t.Error(w)
+		}
 	}
 }

@@ -370,7 +370,7 @@ func (w *walker) spool(it item) (spooled, error) {
 		}
 	}
 	if sp.size == w.lim.NestedZip && len(it.s.peek(1)) > 0 {
-		w.limit(it.path, "cut after %d bytes, the limit for a zip that is nested or piped: members after that are missing", sp.size)
+		_ = w.limit(it.path, "cut after %d bytes, the limit for a zip that is nested or piped: members after that are missing", sp.size)
 	}
 	if f := (*fault)(nil); errors.As(it.s.err, &f) && !f.limit {
 		w.warn(it.path, f.Error()+": members after that are missing")

@@ -170,7 +170,8 @@ func (r *jsonReader) value(key string, at int) (opened bool, err error) {
 			}
 			break
 		}
-		return true, r.enter(n, first)
+		r.enter(n, first)
+		return true, nil
 	case '"':
 		n.shape, n.style = shapeScalar, styleJSON
 		if n.text, err = r.str(); err != nil {
@@ -189,7 +190,7 @@ func (r *jsonReader) value(key string, at int) (opened bool, err error) {
 	return false, nil
 }
 
-func (r *jsonReader) enter(n node, b byte) error {
+func (r *jsonReader) enter(n node, b byte) {
 	n.shape = shapeObject
 	if b == '[' {
 		n.shape = shapeArray
@@ -197,7 +198,6 @@ func (r *jsonReader) enter(n node, b byte) error {
 	r.pos++
 	n.end = int32(r.pos)
 	r.open = append(r.open, bracket{node: r.hang(n), last: none, close: b + 2}) // in ASCII the closing bracket follows two later
-	return nil
 }
 
 // hang adds n below the innermost open container.

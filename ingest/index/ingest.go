@@ -53,9 +53,15 @@ type Summary struct {
 // IngestFiles reads files, directories and archives into the case. Files that look the same as when all of them had been read are not opened: same
 // absolute path, size, time of modification, first and last 64 KiB. The others are read, and what turns out to have the same bytes costs no more.
 //
-// What was read to its end is in the case, whatever the error. A path that cannot be opened stops nothing and is an error at the end.
+// What was read to its end is in the case, whatever the error. A path that cannot be opened stops nothing and is an error at the end; one that
+// the case itself lies in is refused.
 func (c *Case) IngestFiles(ctx context.Context, paths []string, files ingest.Options, o IngestOptions) (Summary, error) {
 	var s Summary
+	for _, p := range paths {
+		if c.inside(p) {
+			return s, fmt.Errorf("the case lies in %s, which is to be read: keep it somewhere else", p)
+		}
+	}
 	todo, seen := c.changed(paths, &s)
 	if len(todo) == 0 {
 		return s, nil
@@ -85,6 +91,24 @@ func (c *Case) Ingest(ctx context.Context, corpus ingest.Corpus, o IngestOptions
 	return s, err
 }
 
+// inside reports whether the case lies in a directory.
+func (c *Case) inside(path string) bool {
+	real := func(p string) (string, error) {
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			return "", err
+		}
+		return filepath.EvalSymlinks(abs)
+	}
+	dir, err1 := real(path)
+	own, err2 := real(c.Dir)
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	rel, err := filepath.Rel(dir, own)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
 // changed leaves out the files that look as they did when they were read. The directory of such a file is replaced by its other files.
 func (c *Case) changed(paths []string, s *Summary) (todo []string, seen []source) {
 	for _, p := range paths {
@@ -101,7 +125,7 @@ func (c *Case) changed(paths []string, s *Summary) (todo []string, seen []source
 		same := 0
 		_ = filepath.WalkDir(p, func(sub string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
-				return nil // told by who reads it
+				return nil //nolint:nilerr // what cannot be listed is told when the directory is read
 			}
 			src, is := c.looksSame(sub)
 			if is {

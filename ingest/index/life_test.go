@@ -129,7 +129,10 @@ func TestCandidatesOfRules(t *testing.T) {
 		candidates[b.Offset] = true
 	}
 	all := 0
-	for b := range c.Corpus(ingest.Options{}).Blocks(context.Background(), nil) {
+	for b, err := range c.Corpus(ingest.Options{}).Blocks(context.Background(), nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		all++
 		for _, l := range set.Literals() {
 			if bytes.Contains(b.Data, l) && !candidates[b.Offset] {
@@ -299,6 +302,20 @@ func TestTrouble(t *testing.T) {
 			t.Errorf("round %d: inputs are %s", round, got)
 		}
 		c.Close()
+	}
+}
+
+// A case that would read itself is refused.
+func TestCaseInside(t *testing.T) {
+	work := t.TempDir()
+	c := open(t, filepath.Join(work, "cases", "outage"), index.Options{Engine: bleve.Open, Write: true})
+	for _, p := range []string{work, filepath.Join(work, "cases"), c.Dir} {
+		if _, err := c.IngestFiles(context.Background(), []string{p}, ingest.Options{}, index.IngestOptions{}); err == nil || !strings.Contains(err.Error(), "keep it somewhere else") {
+			t.Errorf("ingesting %s, which holds the case: %v", p, err)
+		}
+	}
+	if _, err := c.IngestFiles(context.Background(), []string{mesh}, ingest.Options{}, index.IngestOptions{}); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -608,7 +625,10 @@ func TestTimeline(t *testing.T) {
 		t.Fatal(err)
 	}
 	q.Since = time.Date(2026, 11, 22, 14, 50, 8, 432e6, time.UTC)
-	for h := range c.Timeline(context.Background(), q, nil) {
+	for h, err := range c.Timeline(context.Background(), q, nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		if h.Time.Before(q.Since) || !strings.HasSuffix(h.Source, "docker.log") {
 			t.Errorf("a timeline since %v of docker.log has %s:%d of %v", q.Since, h.Source, h.Line, h.Time)
 		}

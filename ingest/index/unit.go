@@ -34,10 +34,8 @@ func (u *unit) kindOf() ingest.RecordKind {
 	return u.rec.Kind
 }
 
-// keywords lists the fields that hold values instead of words, in the order in which they are indexed.
-var keywords = []string{"level", "logger", "pod", "namespace", "container", "node", "thread", "kind", "status", "flags"}
-
-// eachValue calls f with every value that a unit has in the fields of keywords, in lower case. It stops when f returns true.
+// eachValue calls f with every value that a unit has in the fields that hold values instead of words, in lower case. It stops when f returns
+// true.
 func (u *unit) eachValue(f func(field, value string) bool) bool {
 	if f("kind", u.kindOf().String()) {
 		return true

@@ -46,7 +46,6 @@ type registration struct {
 	since   string   // first Envoy x.y.0; 1.17 is the oldest in the table
 	also    []string // patch releases with a backport
 	markers []string // only for modules with one of these ABI markers
-	only    string   // another module under which the name exists
 }
 
 func (r registration) known() bool { return r.since != "" || r.markers != nil }

@@ -346,7 +346,10 @@ func many(s *suite) {
 
 func ending(s *suite) {
 	s.add(doc("a", "1", "x"), doc("b", "1", "x"))
-	for range s.x.Find(context.Background(), text("x")) {
+	for _, err := range s.x.Find(context.Background(), text("x")) {
+		if err != nil {
+			s.Errorf("Find: %v", err)
+		}
 		break
 	}
 	ctx, cancel := context.WithCancel(context.Background())
