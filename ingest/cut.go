@@ -140,6 +140,9 @@ func (b *Block) neighbour(l *line, origin int, up bool) (line, bool) {
 
 // sibling is the next line above or below that the same writer wrote. Logs of several pods interleave.
 func (b *Block) sibling(l *line, origin int, up bool) (line, bool) {
+	if b.Input.table {
+		return b.cellSibling(l, origin, up)
+	}
 	p, own := *l, b.buf[l.start:l.end]
 	for range maxForeign {
 		var ok bool
@@ -153,6 +156,31 @@ func (b *Block) sibling(l *line, origin int, up bool) (line, bool) {
 		if b.unwrap(&p); sameWriter(&p.meta, &l.meta) {
 			return p, true
 		}
+	}
+	return line{}, false
+}
+
+// cellSibling is sibling for a table. The lines inside a cell belong to the row above them; a row with such lines is a record of its own.
+func (b *Block) cellSibling(l *line, origin int, up bool) (line, bool) {
+	p, inside := *l, false // p is a row that has lines inside a cell
+	for range maxForeign {
+		var ok bool
+		if p, ok = b.neighbour(&p, origin, up); !ok {
+			break
+		}
+		b.unwrap(&p)
+		switch {
+		case l.meta.inCell:
+			return p, up || p.meta.inCell
+		case p.meta.inCell && !up && !inside:
+			return p, true
+		case p.meta.inCell:
+			inside = true
+			continue
+		case sameWriter(&p.meta, &l.meta):
+			return p, !up || !inside
+		}
+		inside = !up
 	}
 	return line{}, false
 }
@@ -185,7 +213,7 @@ func otherPod(raw, own []byte) bool {
 
 // sameWriter reports whether two lines come from one container, as far as the wrapper tells.
 func sameWriter(a, b *meta) bool {
-	return a.inCell || b.inCell || bytes.Equal(a.pod, b.pod) && bytes.Equal(a.container, b.container) && bytes.Equal(a.stream, b.stream) &&
+	return bytes.Equal(a.pod, b.pod) && bytes.Equal(a.container, b.container) && bytes.Equal(a.stream, b.stream) &&
 		bytes.Equal(a.namespace, b.namespace) && bytes.Equal(a.node, b.node) && a.frame == b.frame
 }
 
@@ -227,14 +255,14 @@ func (b *Block) RecordAt(pos int) *Record {
 	}
 	var h head
 	if !at.meta.runtime && in.order == oldestFirst && parseHead(at.text, &h, false) {
-		return b.build(&at, &h, course{up: true}) // nearly every line
+		return b.build(&at, &h, course{up: true, sure: true}) // nearly every line
 	}
 	if _, ok := slices.BinarySearch(b.memo.members, at.start); ok {
 		r := *b.memo.last
 		return &r
 	}
 	first, c := b.find(&at)
-	h = head{}
+	h, c.sure = head{}, true
 	return b.build(&first, &h, c)
 }
 
@@ -261,6 +289,7 @@ type course struct {
 	up    bool // what was written before a line stands above it; else, in a newest-first export, below
 	paste bool // no header: only what looks like parts of one trap or panic belongs together
 	alone bool // the line is all
+	sure  bool // the first line does begin a record
 }
 
 // limit is how many lines a record may have.
@@ -531,7 +560,7 @@ func (b *Block) extend(r *Record, message string, first, last *line, c course) s
 	if members == nil {
 		return message
 	}
-	if len(members) >= manyLines && b.Input.order == oldestFirst {
+	if len(members) >= manyLines && c.sure && b.Input.order == oldestFirst {
 		b.memo.last, b.memo.members = r, members
 	}
 	return sb.String()
@@ -704,11 +733,12 @@ func (b *Block) Joined(r *Record) *Record {
 	c := course{up: b.Input.order == oldestFirst}
 	first := cur
 	for n := 0; n < MaxRecordLines && j.Lines < MaxRecordLines; n++ {
+		rest := cur.meta.partial
 		if cur, ok = b.sibling(&cur, first.start, !c.up); !ok {
 			break
 		}
 		var h head
-		if !parseHead(cur.text, &h, false) {
+		if rest || !parseHead(cur.text, &h, false) {
 			continue
 		}
 		f := b.build(&cur, &h, c)

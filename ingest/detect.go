@@ -37,6 +37,7 @@ func (in *Input) detect(sample []byte) {
 		in.columns = parseColumns(lines[0])
 	}
 	in.wrappers, names = in.detectWrappers(lines)
+	in.table = slices.Contains(in.wrappers, wrapCSV)
 	seen := make([]sampled, len(lines))
 	for i, l := range lines {
 		s := &seen[i]
