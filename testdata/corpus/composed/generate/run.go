@@ -334,7 +334,7 @@ var runCases = []testCase{
 		s.start().traffic(50)
 		w := s.workers[0]
 		s.logAt(w, "error", "wasm", "extensions/common/wasm/wasm_vm.cc:38", "Attempted call to restricted proxy-wasm capability: proxy_http_call")
-		s.say(w, "critical", "panicked at /usr/local/cargo/registry/src/index.crates.io-6f17d22bba15001f/proxy-wasm-0.2.1/src/hostcalls.rs:779:23:\nunexpected status: 10")
+		s.say(w, "critical", "panicked at /usr/local/cargo/registry/src/github.com-1ecc6299db9ec823/proxy-wasm-0.2.1/src/hostcalls.rs:779:23:\nunexpected status: 10")
 		s.trap(w, "proxy_on_request_headers", "RuntimeError: unreachable", s.panicFrames(true, s.rust("proxy_wasm", "hostcalls", "dispatch_http_call"), s.method("calls::F", "HttpContext", "on_http_request_headers"))...)
 		s.mixed(70, 0.5, s.refused)
 		k.file("envoy.log", bare(s.lines(plainEnvoy)))
