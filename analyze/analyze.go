@@ -289,7 +289,15 @@ func evidence(f *failure) (list []Evidence, total int64) {
 	roles := map[string]int{"cause": 0, "consequence": 1, "context": 2, "against": 3}
 	var found []*rules.Found
 	role := map[*rules.Found]string{}
-	for k, e := range byKey {
+	keys := make([]key, 0, len(byKey)) // in a fixed order: the same input gives the same bytes
+	for k := range byKey {
+		keys = append(keys, k)
+	}
+	sort.Slice(keys, func(i, j int) bool {
+		return keys[i].rule < keys[j].rule || keys[i].rule == keys[j].rule && keys[i].role < keys[j].role
+	})
+	for _, k := range keys {
+		e := byKey[k]
 		for _, x := range []*rules.Found{e.first, e.last} {
 			if r, ok := role[x]; ok {
 				if roles[k.role] < roles[r] {
@@ -320,7 +328,10 @@ func evidence(f *failure) (list []Evidence, total int64) {
 // sooner orders records for display: by time, input and offset.
 func sooner(a, b *rules.Found) bool {
 	ta, tb := a.Record.Time, b.Record.Time
-	if !ta.IsZero() && !tb.IsZero() && !ta.Equal(tb) {
+	if ta.IsZero() != tb.IsZero() {
+		return tb.IsZero() // those that tell no time come last; a mixed order would be none
+	}
+	if !ta.Equal(tb) {
 		return ta.Before(tb)
 	}
 	if p, q := a.Record.Input.Path, b.Record.Input.Path; p != q {
