@@ -257,7 +257,7 @@ func FuzzJSON(f *testing.F) {
 			var w jsonWalker
 			n := w.spell(0, []byte(k))
 			s, isText := v.(string)
-			if !isText || n > len(w.path) || strings.ContainsAny(k, `\"`) || len(want) != bytes.Count(b, []byte(`:`)) || len(want) != len(got) {
+			if !isText || n > len(w.path) || !bytes.Contains(b, []byte(`"`+k+`"`)) || len(want) != bytes.Count(b, []byte(`:`)) || len(want) != len(got) {
 				continue
 			}
 			if g := got[string(w.path[:n])]; g != s && !strings.ContainsRune(s, utf8.RuneError) {
