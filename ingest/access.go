@@ -31,7 +31,7 @@ func (h *head) accessText(b, r []byte, peek bool) {
 		return
 	}
 	h.access.request(r[1:end])
-	h.access.results(r[end+1:])
+	h.access.results(r[end+1:], isFlags)
 }
 
 // requestEnd finds the quote that ends `"METHOD PATH PROTOCOL"`. A path may hold quotes: Envoy does not escape them in text formats.
@@ -70,7 +70,7 @@ func (a *access) request(req []byte) {
 }
 
 // results reads what follows the request: code, flags and, depending on the version, details, then bytes and durations.
-func (a *access) results(r []byte) {
+func (a *access) results(r []byte, isFlags func([]byte) bool) {
 	f, n := fields(r)
 	if n == 0 {
 		return
@@ -133,6 +133,25 @@ func isFlags(f []byte) bool {
 		}
 	}
 	return digits(f[:1]) < 0
+}
+
+// areKnownFlags recognises the flags that Envoy has (source/common/stream_info/utility.h). In an unknown format a word in capitals may be
+// something else: `200 OK`.
+func areKnownFlags(f []byte) bool {
+	if !isFlags(f) {
+		return false
+	}
+	for len(f) > 0 {
+		var flag []byte
+		flag, f, _ = bytes.Cut(f, []byte{','})
+		switch string(flag) {
+		case "-", "DC", "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "URX", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "SI", "IH", "DPE", "UMSDR",
+			"RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DO", "DR", "UDO":
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // status reads an HTTP status; 0 is what Envoy prints when there was none.
@@ -216,7 +235,7 @@ func parseRequest(b []byte, h *head, peek bool) bool {
 	}
 	h.access = noAccess
 	h.access.method, h.access.path = b[method:path-1], b[path:i]
-	h.access.results(r)
+	h.access.results(r, areKnownFlags)
 	h.requestTime(b[:method])
 	return true
 }

@@ -445,7 +445,8 @@ func parseLogfmt(b []byte, h *head) bool {
 }
 
 // loose finds a level and a logger among the first words of a message in an unknown format, so that rules that ask for them
-// still work: `ERROR wasm: …`, `(error) [wasm] …`. Unless the message begins with both, it is left whole.
+// still work: `ERROR wasm: …`, `host-3 (error) [wasm] …`. A level that is a plain word must stand first or before a logger: `connection
+// error` is prose. Unless the message begins with both, it is left whole.
 func (h *head) loose() {
 	r, first := h.message, true
 	for range 6 {
@@ -455,14 +456,17 @@ func (h *head) loose() {
 		}
 		w := bytes.Trim(word, "[]():|<>,\"")
 		w = bytes.TrimPrefix(bytes.TrimPrefix(w, []byte("level=")), []byte("lvl="))
-		if lv := levelOf(bytes.Trim(w, `"`)); lv != LevelUnknown && len(w) >= 3 {
+		w = bytes.Trim(w, `"`)
+		next, rest2 := nextWord(rest)
+		n := bytes.Trim(next, "[]():|\"")
+		named := isLogger(n) && (string(n) == "wasm" || len(n) < len(next))
+		if lv := levelOf(w); lv != LevelUnknown && (first || named || len(w) < len(word) || w[0] < 'a') {
 			h.level = lv
-			next, rest := nextWord(rest)
-			if n := bytes.Trim(next, "[]():|\""); isLogger(n) && (string(n) == "wasm" || len(n) < len(next)) {
+			if named {
 				h.logger, h.kind = n, KindLog
-				if first { // nothing but a header stands before
-					h.message = bytes.TrimLeft(rest, " ")
-				}
+			}
+			if named && first { // nothing but a header stands before
+				h.message = bytes.TrimLeft(rest2, " ")
 			}
 			return
 		}

@@ -268,6 +268,13 @@ func FuzzRecords(f *testing.F) {
 			f.Add(data)
 		}
 	}
+	// What it has found: a header that ends with the time; rows and lines inside cells of several writers; a line that looks like a header
+	// but is the rest of a split one.
+	f.Add([]byte("C0101 00:00:00"))
+	f.Add([]byte("time,pod,message\n2026-03-04T10:20:59Z,a,x\nin a cell\n2026-03-04T10:20:58Z,b,y\n2026-03-04T10:20:57Z,a,  1:  0x1 - f\nin a cell\n"))
+	f.Add([]byte("2026-03-04T10:20:30.000000001Z stderr F [2026-03-04 10:20:30.100][36][error][wasm] [a/b.cc:1] wasm log p: x\n" +
+		"2026-03-04T10:20:30.000000002Z stderr P split \n2026-03-04T10:20:30.000000003Z stderr F [2026-03-04 10:20:30.100][36][error][wasm] [a/b.cc:1] wasm log p: y\n" +
+		strings.Repeat("2026-03-04T10:20:30.000000004Z stderr F continued\n", 8)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 32<<10 {
 			return
