@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -32,6 +33,7 @@ func Run(ctx context.Context, corpus ingest.Corpus, o Options) (*Report, error) 
 	err := s.run(ctx, corpus)
 
 	inputs := corpus.Inputs()
+	many := several(ofProxies(s.matches, inputs))
 	joinProxies(s.matches, set.Facts(s.matches), inputs)
 	regions(set, s.matches)
 	facts := set.Facts(s.matches)
@@ -58,7 +60,7 @@ func Run(ctx context.Context, corpus ingest.Corpus, o Options) (*Report, error) 
 	if s.dropped > 0 {
 		r.Stats.Skipped = append(r.Stats.Skipped, fmt.Sprintf("%d matches were not counted: more than 50,000 different groups of them", s.dropped))
 	}
-	b := &builder{set: set, facts: facts, matches: s.matches, many: manyLogs(inputs)}
+	b := &builder{set: set, facts: facts, matches: s.matches, many: many}
 	for _, f := range failed {
 		r.Incidents = append(r.Incidents, b.incident(f))
 	}
@@ -587,6 +589,19 @@ func contains(list []string, s string) bool {
 	return false
 }
 
+// known reports whether an incident tells a value: of a placeholder, of a fact about one of its proxies, or how many requests failed.
+func (b *builder) known(f *failure, inc *Incident, values map[string]string, name string) bool {
+	if values[name] != "" || name == "requests_failed" && inc.Impact.RequestsFailed > 0 {
+		return true
+	}
+	for p := range f.proxies {
+		if b.facts.Last(p, name) != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // maxUnknowns is how many open questions an incident lists.
 const maxUnknowns = 6
 
@@ -600,6 +615,9 @@ func (b *builder) unknowns(f *failure, inc *Incident, values map[string]string) 
 	}
 	wasm := !f.cause.NotWasm
 	for _, a := range f.cause.Ask {
+		if len(a.AnsweredBy) > 0 && !slices.ContainsFunc(a.AnsweredBy, func(name string) bool { return !b.known(f, inc, values, name) }) {
+			continue
+		}
 		add(a.What, possible(a.Command, "\n"))
 	}
 	if wasm && inc.Subject.Plugin == "" {

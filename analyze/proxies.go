@@ -19,10 +19,7 @@ func joinProxies(m *rules.Matches, facts rules.Facts, inputs []*ingest.Input) {
 	byDir := map[string][]string{} // directory → log proxies in it
 	isLog := map[string]bool{}
 	var logs []string
-	for _, in := range inputs {
-		if !hasLines(in.Kind) {
-			continue
-		}
+	for _, in := range ofProxies(m, inputs) {
 		name := inputProxy(in)
 		if !isLog[name] {
 			isLog[name] = true
@@ -81,13 +78,27 @@ func hasLines(kind string) bool {
 	return kind == "envoy-log" || kind == "access-log" || kind == "agent-log" || kind == "text"
 }
 
-// manyLogs reports whether there are logs of several proxies: only then a file's name may stand for a pod.
-func manyLogs(inputs []*ingest.Input) bool {
-	seen := map[string]bool{}
+// ofProxies lists the inputs that a proxy wrote. Text of no known dialect is one only when a rule recognised something in it: a README or a
+// label that lies beside a log is no second proxy.
+func ofProxies(m *rules.Matches, inputs []*ingest.Input) []*ingest.Input {
+	spoke := map[string]bool{}
+	for _, g := range m.Groups() {
+		spoke[g.Proxy] = true
+	}
+	var out []*ingest.Input
 	for _, in := range inputs {
-		if hasLines(in.Kind) {
-			seen[inputProxy(in)] = true
+		if hasLines(in.Kind) && (in.Kind != "text" || spoke[inputProxy(in)]) {
+			out = append(out, in)
 		}
+	}
+	return out
+}
+
+// several reports whether there are logs of several proxies: only then a file's name may stand for a pod.
+func several(logs []*ingest.Input) bool {
+	seen := map[string]bool{}
+	for _, in := range logs {
+		seen[inputProxy(in)] = true
 	}
 	return len(seen) > 1
 }

@@ -44,7 +44,7 @@ func fillSnippet(s rules.Step, values map[string]string) string {
 	return fillIn(s.Snippet, values)
 }
 
-var placeholder = regexp.MustCompile(`\{(plugin|root_id|vm_id|pod|namespace|callback|location|function|import|trap|message|envoy_version|istio_version|container|url|status|node|selector)\}`)
+var placeholder = regexp.MustCompile(`\{(` + strings.Join(rules.Placeholders, "|") + `)\}`)
 
 func fillIn(s string, values map[string]string) string {
 	return placeholder.ReplaceAllStringFunc(s, func(m string) string {

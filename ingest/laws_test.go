@@ -281,7 +281,7 @@ func FuzzRecords(f *testing.F) {
 		}
 		start := time.Now()
 		checkLaws(t, "fuzz", data)
-		if d := time.Since(start); d > 5*time.Second {
+		if d := time.Since(start); d > 30*time.Second {
 			t.Errorf("took %v", d)
 		}
 	})

@@ -441,7 +441,7 @@ func (p *parser) cause(key, n *yaml.Node) {
 		"ask": func(n *yaml.Node) {
 			p.each(n, func(n *yaml.Node) {
 				var a Ask
-				if !p.mapping(n, "ask", keys{"what": p.text(&a.What), "command": p.text(&a.Command)}) {
+				if !p.mapping(n, "ask", keys{"what": p.text(&a.What), "command": p.text(&a.Command), "answered_by": p.list(&a.AnsweredBy)}) {
 					return
 				}
 				if a.What == "" {
@@ -816,6 +816,13 @@ func (p *parser) finish() {
 			steps = append(steps, shared...)
 		}
 		u.cause.Steps = steps
+		for _, a := range u.cause.Ask {
+			for _, name := range a.AnsweredBy {
+				if name != "requests_failed" && !slices.Contains(Placeholders, name) && !p.facts[name] {
+					p.errorf(at, "cause %s: %q is answered by %q, which is no placeholder and no fact that a rule sets", u.cause.ID, a.What, name)
+				}
+			}
+		}
 		for _, list := range [][]string{u.cause.LeadsTo, u.cause.Refines} {
 			for _, id := range list {
 				switch {

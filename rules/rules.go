@@ -45,7 +45,14 @@ type Cause struct {
 }
 
 // Ask is an open question and the command that answers it.
-type Ask struct{ What, Command string }
+type Ask struct {
+	What, Command string
+	AnsweredBy    []string // values of an incident (placeholders, facts, requests_failed); when all are known the question is none
+}
+
+// Placeholders are the names of an incident's values that texts, commands and snippets may hold in braces. See docs/rules.md.
+var Placeholders = []string{"plugin", "root_id", "vm_id", "pod", "namespace", "callback", "location", "function", "import", "trap", "message",
+	"envoy_version", "istio_version", "container", "url", "status", "node", "selector"}
 
 // Step is one step of a runbook. Text, Snippet and Caveat may contain placeholders such as {plugin}, filled from the incident.
 type Step struct {

@@ -387,7 +387,7 @@ func TestLock(t *testing.T) {
 		if err == nil || err.Error() != want {
 			t.Errorf("opening a case that is written to (write: %t): %v, want %q", write, err, want)
 		}
-		if d := time.Since(start); d > time.Second {
+		if d := time.Since(start); d > 10*time.Second {
 			t.Errorf("it took %v to say so", d)
 		}
 	}
@@ -573,7 +573,7 @@ func TestInterrupt(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || s.Added != 1 {
 		t.Errorf("interrupted: %+v, %v; want one input and %v", s, err, context.Canceled)
 	}
-	if d := time.Since(start); d > 5*time.Second {
+	if d := time.Since(start); d > 20*time.Second {
 		t.Errorf("it took %v to stop", d)
 	}
 	c.Close()
