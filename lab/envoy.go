@@ -216,7 +216,7 @@ func start(binary string, args []string, dir string, addressMiB int64) (*process
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "TZ=UTC"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = dieWithUs()
 	p := &process{cmd: cmd, log: log, done: make(chan struct{})}
 	if err := cmd.Start(); err != nil {
 		cancel()
