@@ -24,7 +24,7 @@ var (
 	libraryPath = regexp.MustCompile(`^/rustc/[0-9a-f]{40}/|/rustlib/src/rust/|/rust/deps/|^wasisdk://|/wasi-libc/|/wasi-sdk|/compiler-rt/|^/?emsdk/|/system/lib/libc/|/usr/local/(?:go|tinygo)/src/|/tinygo/src/|/emscripten/system/`)
 	rustLibrary = regexp.MustCompile(`^/rustc/[0-9a-f]{40}/(.*)$|/rustlib/src/rust/(.*)$`)
 	rustDeps    = regexp.MustCompile(`/rust/deps/(.*)$`)
-	// a crate from a registry or vendored with its version: …/registry/src/index.crates.io-1949cf8c6b5b557f/proxy-wasm-0.2.4/src/lib.rs
+	// a crate from a registry or vendored with its version: …/registry/src/index.example-1949cf8c6b5b557f/proxy-wasm-0.2.4/src/lib.rs
 	crate    = regexp.MustCompile(`(?:^|[/\\])((?:[A-Za-z][A-Za-z0-9_-]*)-\d+\.\d+\.\d+[A-Za-z0-9.+-]*[/\\].*)$`)
 	registry = regexp.MustCompile(`[/\\]registry[/\\]src[/\\][^/\\]+[/\\](.*)$`)
 	checkout = regexp.MustCompile(`[/\\]git[/\\]checkouts[/\\](.*)$`)

@@ -296,7 +296,7 @@ func TestTwoBacktraces(t *testing.T) {
 
 // TestPaths is about what people call their files.
 func TestPaths(t *testing.T) {
-	const cargo = "/home/ci/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/"
+	const cargo = "/home/ci/.cargo/registry/src/index.example-1949cf8c6b5b557f/"
 	for _, c := range []struct {
 		file, dir, want string
 		origin          origin

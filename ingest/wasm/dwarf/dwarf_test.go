@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -137,6 +138,9 @@ func TestOracle(t *testing.T) {
 	}
 }
 
+// registry is where cargo keeps crates: the folder's name is a host and a hash of it.
+var registry = regexp.MustCompile(`/registry/src/[^/]+/`)
+
 // TestGolden has some answers that TestOracle has compared.
 func TestGolden(t *testing.T) {
 	for _, name := range modules {
@@ -146,9 +150,10 @@ func TestGolden(t *testing.T) {
 		for _, pc := range places(m, 20) {
 			fmt.Fprintf(&b, "%#x\n%s\n", pc, tell(d.Lookup(pc)))
 		}
+		text := registry.ReplaceAllString(b.String(), "/registry/src/")
 		path := filepath.Join("testdata", name+".golden")
 		if *update {
-			if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
 			continue
@@ -157,8 +162,8 @@ func TestGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b.String() != string(want) {
-			t.Errorf("%s: got\n%s", path, b.String())
+		if text != string(want) {
+			t.Errorf("%s differs from\n%s", path, text)
 		}
 	}
 }
