@@ -5,8 +5,10 @@
 // specific first. Start with [ExplainStatus] and [CallsIn] for a panic "unexpected status: 2", with [ExplainImport] for a missing
 // import, with [BadPairs] for the versions. Whatever is not in the tables gives nothing, or a sentence that says that it is unknown.
 //
-// The knowledge is in four files, each with a comment on its columns and on how it was found out: hostcalls.yaml, imports.yaml,
-// hosts.yaml and versions.yaml. Adding a row needs no Go. The package reads no logs and decides nothing: that is the business of the
+// [Status] and [Effects] give the bare measurement instead, for whoever stands in for Envoy.
+//
+// The knowledge is in five files, each with a comment on its columns and on how it was found out: hostcalls.yaml, phases.yaml,
+// imports.yaml, hosts.yaml and versions.yaml. Adding a row needs no Go. The package reads no logs and decides nothing: that is the business of the
 // rules and of package analyze.
 package host
 
@@ -29,6 +31,8 @@ var (
 	importsYAML []byte
 	//go:embed hosts.yaml
 	hostsYAML []byte
+	//go:embed phases.yaml
+	phasesYAML []byte
 	//go:embed versions.yaml
 	versionsYAML []byte
 )
@@ -178,6 +182,7 @@ type tables struct {
 	calls    hostcallsFile
 	imports  importsFile
 	hosts    hostsFile
+	phases   phasesFile
 	versions versionsFile
 
 	names map[string]named // snake-case name → the call, see nameKey
@@ -197,6 +202,7 @@ var knowledge = sync.OnceValue(func() *tables {
 		{"hostcalls.yaml", hostcallsYAML, &t.calls, true},
 		{"imports.yaml", importsYAML, &t.imports, true},
 		{"hosts.yaml", hostsYAML, &t.hosts, false},
+		{"phases.yaml", phasesYAML, &t.phases, true},
 		{"versions.yaml", versionsYAML, &t.versions, true},
 	} {
 		d := yaml.NewDecoder(bytes.NewReader(f.data))
@@ -206,6 +212,7 @@ var knowledge = sync.OnceValue(func() *tables {
 		}
 	}
 	t.names = nameIndex(t.calls.Hostcalls)
+	t.phases.index()
 	return t
 })
 

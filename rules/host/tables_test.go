@@ -14,7 +14,7 @@ func TestFilesParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	total := 0
-	for name, data := range map[string][]byte{"hostcalls.yaml": hostcallsYAML, "imports.yaml": importsYAML, "hosts.yaml": hostsYAML, "versions.yaml": versionsYAML} {
+	for name, data := range map[string][]byte{"hostcalls.yaml": hostcallsYAML, "imports.yaml": importsYAML, "hosts.yaml": hostsYAML, "phases.yaml": phasesYAML, "versions.yaml": versionsYAML} {
 		var all map[string]any // also finds double keys in the parts of hosts.yaml that no struct reads
 		if err := yaml.Unmarshal(data, &all); err != nil {
 			t.Errorf("%s: %v", name, err)
