@@ -1,8 +1,14 @@
 package symbolize
 
 import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,12 +37,21 @@ type Logged struct {
 	FunctionIndex int    // in the module's function index space, when it is told: engines print it for lack of a name; else -1
 }
 
-// Backtrace is a backtrace as it was printed, innermost frame first.
+// Backtrace is a backtrace as it was printed, innermost frame first. It has no frames when a panic is all that was printed: Envoy prints no
+// backtrace of a module without names.
 type Backtrace struct {
 	Engine string // v8, wasmtime, wamr, wazero; empty when V8 and wasmtime cannot be told apart
 	Trap   string // class of the rules' dictionary `traps`, empty when the text does not say
 	Line   int    // of the text it was found in, 1-based
 	Frames []Logged
+	Panic  Panic // what the language's runtime said before
+}
+
+// Panic is what a Rust panic says of itself.
+type Panic struct {
+	Location string `json:"location"` // as printed: "src/lib.rs:28:57"
+	Message  string `json:"message,omitempty"`
+	Line     int    `json:"line,omitempty"` // of the text, 1-based
 }
 
 // maxFrames bounds how many frames of a backtrace are kept, maxBacktraces how many of a text. V8 prints 10 or 20 frames, wazero 30, wasmtime
@@ -67,47 +82,168 @@ var (
 // Parse finds the backtraces in a text: the message of a log record, a whole log, or what somebody pasted. The set, which may be nil, puts
 // the engine's words about the trap into a class. The same backtrace printed twice in a row is told once; at most a thousand are told.
 func Parse(set *rules.Set, text string) []Backtrace {
+	list, _ := Read(set, strings.NewReader(text))
+	return list
+}
+
+// maxLine is how much of a line is looked at. A frame is shorter, and a log in JSON has at most twenty in a line.
+const maxLine = 64 << 10
+
+// Read is [Parse] for a log of any length: it holds one line and the backtraces in memory. With the error of the reader comes what was found
+// before.
+func Read(set *rules.Set, r io.Reader) ([]Backtrace, error) {
 	p := parser{set: set}
-	line := 0
-	for l := range strings.Lines(text) {
-		line++
-		l = strings.TrimRight(l, "\r\n")
-		if !strings.Contains(l, `\n`) {
-			p.line(l, line)
-			continue
+	br := bufio.NewReaderSize(r, maxLine)
+	for {
+		b, err := br.ReadSlice('\n')
+		full := errors.Is(err, bufio.ErrBufferFull)
+		if len(b) > 0 && p.wants(b) {
+			p.text(strings.TrimRight(string(b), "\r\n"))
 		}
-		for part := range strings.SplitSeq(jsonText.Replace(l), "\n") { // a log in JSON has the whole message in one line
-			p.line(part, line)
+		for full {
+			_, err = br.ReadSlice('\n')
+			full = errors.Is(err, bufio.ErrBufferFull)
+		}
+		if len(b) > 0 {
+			p.number++
+		}
+		if err != nil {
+			p.end()
+			p.expire(p.number + far + 2)
+			slices.SortStableFunc(p.out, func(a, b Backtrace) int { return cmp.Compare(a.Line, b.Line) })
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return p.out, err
 		}
 	}
-	p.end()
-	return p.out
 }
 
 var jsonText = strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\\`, `\`, `\u003c`, "<", `\u003e`, ">", `\u0026`, "&")
 
 type parser struct {
-	set   *rules.Set
-	out   []Backtrace
-	now   Backtrace
-	trap  string // class of the last trap seen, for the backtrace that follows it
-	seen  int    // line of that trap
-	quiet int    // lines since the last frame
-	wz    bool   // within wazero's stack trace
+	set    *rules.Set
+	number int // of lines read
+	out    []Backtrace
+	now    Backtrace
+	trap   string    // class of the last trap seen, for the backtrace that follows it
+	seen   int       // line of that trap
+	thread string    // of that trap
+	panics []pending // that no backtrace has followed yet, oldest first
+	said   bool      // the next line is the message of the last of them
+	quiet  int       // lines since the last frame
+	wz     bool      // within wazero's stack trace
+}
+
+// pending is a panic that waits for its backtrace.
+type pending struct {
+	Panic
+	thread string
+}
+
+// signs stand in every line that may be part of a backtrace, a trap or a panic. Other lines of a log only count.
+var signs = [][]byte{[]byte("0x"), []byte("#"), []byte("panicked at "), []byte("Uncaught "), []byte("Error: "), []byte("wasm "), []byte("Exception: "), []byte("backtrace:")}
+
+func (p *parser) wants(l []byte) bool {
+	if p.wz || p.said {
+		return true
+	}
+	for _, s := range signs {
+		if bytes.Contains(l, s) {
+			return true
+		}
+	}
+	p.quieter()
+	return false
+}
+
+// text takes a line of the input.
+func (p *parser) text(l string) {
+	if !strings.Contains(l, `\n`) {
+		p.line(l, p.number+1)
+		return
+	}
+	for part := range strings.SplitSeq(jsonText.Replace(l), "\n") { // a log in JSON has the whole message in one line
+		p.line(part, p.number+1)
+	}
+}
+
+var (
+	// Rust 1.73 and later, and before, when the message came first. On Windows a path begins with a drive.
+	panicked    = regexp.MustCompile(`panicked at ((?:[A-Za-z]:)?[^\s:'"]+:\d+:\d+):?\s*$`)
+	oldPanicked = regexp.MustCompile(`panicked at '(.*)', ((?:[A-Za-z]:)?[^\s:'"]+:\d+:\d+)`)
+	// who logged a line: "[2026-11-22 14:50:07.491][15][critical]" of Envoy, "thread=15" of Istio
+	envoyThread = regexp.MustCompile(`\]\[(\d+)\]\[[a-z]+\]`)
+	istioThread = regexp.MustCompile(`\tthread=(\d+)$|"thread":"?(\d+)`)
+)
+
+func threadOf(l string) string {
+	if m := envoyThread.FindStringSubmatch(l); m != nil {
+		return m[1]
+	}
+	if m := istioThread.FindStringSubmatch(l); m != nil {
+		return m[1] + m[2]
+	}
+	return ""
+}
+
+// panic notes what a panic says.
+func (p *parser) panic(l string, n int) {
+	if p.said && len(p.panics) > 0 {
+		last := &p.panics[len(p.panics)-1]
+		if m := strings.TrimSpace(threadSuffix.ReplaceAllString(l, "")); !envoyThread.MatchString(l) && !offsetFrame.MatchString(l) && len(m) < 1<<10 {
+			m, _, _ = strings.Cut(m, `","`) // the end of a message in JSON
+			last.Message = strings.TrimSuffix(strings.TrimSuffix(m, "}"), `"`)
+		}
+	}
+	p.said = false
+	if !strings.Contains(l, "panicked at ") {
+		return
+	}
+	x := pending{Panic: Panic{Line: n}, thread: threadOf(l)}
+	if m := oldPanicked.FindStringSubmatch(l); m != nil {
+		x.Message, x.Location = m[1], m[2]
+	} else if m := panicked.FindStringSubmatch(threadSuffix.ReplaceAllString(l, "")); m != nil {
+		x.Location, p.said = m[1], true
+	} else {
+		return
+	}
+	p.panics = append(p.panics, x)
+}
+
+// expire gives up waiting for the backtraces of panics that are far behind.
+func (p *parser) expire(n int) {
+	for len(p.panics) > 0 && n-p.panics[0].Line > far {
+		if len(p.out) < maxBacktraces {
+			p.out = append(p.out, Backtrace{Line: p.panics[0].Line, Panic: p.panics[0].Panic})
+		}
+		p.panics = p.panics[1:]
+	}
+}
+
+// blame finds the panic that a backtrace follows: the last one, of the same thread when both lines tell it.
+func (p *parser) blame(n int) (x Panic) {
+	for i := len(p.panics) - 1; i >= 0; i-- {
+		if q := p.panics[i]; n-q.Line <= far && (q.thread == "" || p.thread == "" || q.thread == p.thread) {
+			p.panics = slices.Delete(p.panics, i, i+1)
+			return q.Panic
+		}
+	}
+	return x
 }
 
 // far is how many other lines may stand between two frames of one backtrace, or between trap and backtrace: other threads log too.
 const far = 40
 
 func (p *parser) line(l string, n int) {
-	if len(l) > 1<<16 {
-		return
+	if p.panic(l, n); len(p.panics) > 0 {
+		p.expire(n)
 	}
 	if class := p.class(l); class != "" {
 		if p.now.Trap == "" && len(p.now.Frames) > 0 && p.now.Engine == "wasmtime" && p.quiet < far {
 			p.now.Trap = class // wasmtime says what happened behind the frames
 		} else {
-			p.trap, p.seen = class, n
+			p.trap, p.seen, p.thread = class, n, threadOf(l)
 		}
 	}
 	switch {
@@ -129,6 +265,11 @@ func (p *parser) line(l string, n int) {
 		p.add(f, n)
 		return
 	}
+	p.quieter()
+}
+
+// quieter counts a line that is no frame. After many, the backtrace is over.
+func (p *parser) quieter() {
 	if p.quiet++; p.quiet > far {
 		p.end()
 	}
@@ -160,7 +301,8 @@ func (p *parser) begin(engine string, n int) {
 	if p.trap != "" && n-p.seen < far {
 		p.now.Trap = p.trap
 	}
-	p.trap, p.quiet = "", 0
+	p.now.Panic = p.blame(n)
+	p.trap, p.thread, p.quiet = "", "", 0
 }
 
 // end keeps the backtrace, unless it is empty or the same as the one before.

@@ -274,21 +274,29 @@ func (s *Symbolizer) At(code, place string) []Frame {
 	column, _ := strconv.Atoi(m[3])
 	var out []Frame
 	for _, b := range s.builds {
-		if code != "" && b.Code != code || !b.open() || b.dwarf == nil {
-			continue
+		if code == "" || b.Code == code {
+			out = s.at(b, m[1], line, column, out)
 		}
-		for _, pc := range b.dwarf.Find(m[1], line, column) {
-			for _, at := range b.dwarf.Lookup(pc) {
-				if at.Line != line || column != 0 && at.Column != column || !endsWith(at.File, m[1]) {
-					continue
-				}
-				f := Frame{Function: s.demangle(at.Function), Line: at.Line, Column: at.Column}
-				var o origin
-				f.File, o = cleanPath(at.File, at.Dir)
-				f.Kind, f.What = s.kind(f.Function, o)
-				if len(out) < 10 && !slices.Contains(out, f) {
-					out = append(out, f)
-				}
+	}
+	return out
+}
+
+// at adds the functions of one build that a place belongs to.
+func (s *Symbolizer) at(b *Build, file string, line, column int, out []Frame) []Frame {
+	if !b.open() || b.dwarf == nil {
+		return out
+	}
+	for _, pc := range b.dwarf.Find(file, line, column) {
+		for _, at := range b.dwarf.Lookup(pc) {
+			if at.Line != line || column != 0 && at.Column != column || !endsWith(at.File, file) {
+				continue
+			}
+			f := Frame{Function: s.demangle(at.Function), Line: at.Line, Column: at.Column}
+			var o origin
+			f.File, o = cleanPath(at.File, at.Dir)
+			f.Kind, f.What = s.kind(f.Function, o)
+			if len(out) < 10 && !slices.Contains(out, f) {
+				out = append(out, f)
 			}
 		}
 	}
@@ -399,6 +407,9 @@ func (s *Symbolizer) missing(c candidate, given int) string {
 // logged is a frame as it stands in the log.
 func (s *Symbolizer) logged(l *Logged) Frame {
 	f := Frame{Index: l.Index, Offset: l.Text, Function: s.demangle(l.Function)}
+	if f.Function == "" && l.FunctionIndex >= 0 {
+		f.Function = fmt.Sprintf("<wasm function %d>", l.FunctionIndex)
+	}
 	f.Kind, f.What = s.kind(f.Function, user)
 	return f
 }

@@ -79,6 +79,9 @@ func with(tb testing.TB, names ...string) *Symbolizer {
 // show writes a stack for people, and for the wanted files.
 func show(w io.Writer, t Backtrace, st Stack) {
 	fmt.Fprintf(w, "line %d: %s %s\n", t.Line, t.Engine, t.Trap)
+	if t.Panic.Location != "" {
+		fmt.Fprintf(w, "panic in line %d: %s: %s\n", t.Panic.Line, t.Panic.Location, t.Panic.Message)
+	}
 	fmt.Fprintf(w, "%s: module %s, lines from %s\n", st.Verdict, st.Module, st.Source)
 	for _, p := range st.Proof {
 		fmt.Fprintf(w, "  %s\n", p)
