@@ -100,6 +100,7 @@ and says what failed first, why, how sure that is, and what to do.
   kubectl logs POD -c istio-proxy | wasmortem analyze -
   wasmortem ingest logs/ --case monday             keep them, to search and to analyse again
   wasmortem search 'panicked' --case monday        exact records, in order of time
+  wasmortem symbolize --module plugin.wasm log     source lines of a backtrace
   wasmortem runbook missing-import                 what to do about a cause
   wasmortem collect --namespace shop               a script that collects what a post-mortem needs
 
@@ -117,7 +118,7 @@ Every flag can be set in the environment (WASMORTEM_FORMAT=json) or in a configu
 		text, _, _ := strings.Cut(err.Error(), ": strconv.") // nobody needs to know how we read numbers
 		return usage("%s (see: %s --help)", text, cmd.CommandPath())
 	})
-	for _, c := range []*cobra.Command{a.analyzeCommand(), a.ingestCommand(), a.searchCommand(), a.timelineCommand(), a.rulesCommand(), a.runbookCommand(), a.collectCommand(), a.versionCommand()} {
+	for _, c := range []*cobra.Command{a.analyzeCommand(), a.ingestCommand(), a.searchCommand(), a.timelineCommand(), a.rulesCommand(), a.runbookCommand(), a.collectCommand(), a.symbolizeCommand(), a.versionCommand()} {
 		root.AddCommand(c)
 	}
 	root.InitDefaultCompletionCmd()
@@ -202,7 +203,7 @@ func (a *app) configure(cmd *cobra.Command) error {
 
 // writesReports reports whether a command writes reports: there, an unknown format is a mistake wherever it comes from.
 func writesReports(cmd *cobra.Command) bool {
-	return cmd.Name() == "analyze" || cmd.Name() == "runbook"
+	return cmd.Name() == "analyze" || cmd.Name() == "runbook" || cmd.Name() == "symbolize"
 }
 
 // formatFlag adds --format to a command that has only text and JSON.

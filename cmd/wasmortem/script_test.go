@@ -27,7 +27,8 @@ import (
 //	gz FILE [BYTES]         packs FILE to FILE.gz, of which only so many bytes are kept
 //	holds FOLDER NAME…      the folder holds exactly these
 //
-// The files of testdata/script/common are in the working folder of each.
+// The files of testdata/script/common are in the working folder of each. $MODULES, $STACKS and $RECORDED are folders with modules and core dumps,
+// backtraces, and logs of real Envoys.
 func TestScripts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs the program some hundred times")
@@ -56,6 +57,13 @@ func TestMain(m *testing.M) {
 
 func setup(e *testscript.Env) error {
 	e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, ".config"))
+	for name, dir := range map[string]string{"MODULES": "../../ingest/wasm/testdata", "STACKS": "../../analyze/symbolize/testdata", "RECORDED": "../../testdata/corpus/recorded"} {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return err
+		}
+		e.Setenv(name, abs)
+	}
 	common := filepath.Join("testdata", "script", "common")
 	files, err := os.ReadDir(common)
 	if err != nil {

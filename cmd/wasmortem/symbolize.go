@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wasmortem/wasmortem/analyze/symbolize"
+	"github.com/wasmortem/wasmortem/reports"
+	"github.com/wasmortem/wasmortem/reports/escape"
+	"github.com/wasmortem/wasmortem/rules"
+)
+
+// symbolizeFlags are the flags of symbolize.
+type symbolizeFlags struct {
+	format, output string
+	modules, rules []string
+}
+
+func (a *app) symbolizeCommand() *cobra.Command {
+	var f symbolizeFlags
+	cmd := &cobra.Command{
+		Use:   "symbolize --module M [FILE…]",
+		Short: "Say which lines of source a backtrace went through",
+		Long: `Reads a log, or a backtrace that somebody pasted, and says for every wasm backtrace in it which functions, files and lines it went through,
+and which function of the plugin's own code failed. Backtraces of V8 (Envoy), wasmtime, WAMR and wazero are known, and wasm core dumps.
+Without FILE it reads standard input.
+
+A module is proved to be the one that failed before any line is told: offsets into another build give lines that look right. What was stripped for
+production is paired with the build that has debug information by the sha256 of its Code section. Give all builds there are, files, folders or
+archives; those inside FILE are used as well.`,
+		Example: `  wasmortem symbolize --module plugin.debug.wasm envoy.log
+  kubectl logs deploy/checkout -c istio-proxy | wasmortem symbolize --module plugin.wasm --module builds/
+  wasmortem symbolize bug-report.tar.gz --format json`,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.symbolize(cmd.Context(), args, f) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.format, "format", "", "table, markdown or json (default: table on a terminal, else markdown)")
+	fl.StringVarP(&f.output, "output", "o", "", "write to this file instead of standard output")
+	fl.StringArrayVar(&f.modules, "module", nil, "module, or folder or archive with modules (repeatable)")
+	fl.StringArrayVar(&f.rules, "rules", nil, "rules file or folder to add (repeatable)")
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"table", "markdown", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (a *app) symbolize(ctx context.Context, paths []string, f symbolizeFlags) error {
+	format, err := a.chooseFormat(f.format, f.output)
+	if err != nil {
+		return err
+	}
+	set, err := a.loadRules(f.rules)
+	if err != nil {
+		return err
+	}
+	if len(paths) == 0 {
+		paths = []string{"-"}
+	}
+	if err := missing(append(append([]string{}, f.modules...), paths...)); err != nil {
+		return err
+	}
+	if paths, err = distinctPaths(paths); err != nil {
+		return err
+	}
+	if err := writable(f.output); err != nil {
+		return err
+	}
+	r, err := a.traces(ctx, set, f.modules, paths)
+	if err != nil {
+		return err
+	}
+	answer := r.Answer()
+	switch {
+	case len(answer.Backtraces) == 0:
+		fmt.Fprintln(a.err, "wasmortem: no wasm backtrace found, and no panic that names its place; Envoy prints no backtrace of a module without a name section")
+	case len(answer.Modules) == 0:
+		fmt.Fprintln(a.err, "wasmortem: no module was found, so no lines are known; give it with --module")
+	}
+	return a.write(f.output, func(w io.Writer) error {
+		return reports.WriteSymbols(w, answer, format.Name, a.reportOptions(f.output))
+	})
+}
+
+// traces reads all modules and texts.
+func (a *app) traces(ctx context.Context, set *rules.Set, modules, paths []string) (*symbolize.Reader, error) {
+	s, err := symbolize.Open(ctx, set, modules, func(path, msg string) { fmt.Fprintf(a.err, "wasmortem: %s: %s\n", escape.Line(path), escape.Line(msg)) })
+	if err != nil {
+		return nil, unreadablePath(ctx, err)
+	}
+	r := symbolize.NewReader(s)
+	for _, p := range paths {
+		if err := r.Read(ctx, p, interruptible(ctx, a.in)); err != nil {
+			return nil, unreadablePath(ctx, err)
+		}
+	}
+	return r, nil
+}
+
+func unreadablePath(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return status{exitInterrupted, nil}
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return err
+	}
+	return status{exitUnreadable, err}
+}
