@@ -112,7 +112,7 @@ func (b *builder) incident(f *failure) Incident {
 	inc.Stack = b.stack(f)
 	inc.Evidence, inc.EvidenceAll = evidence(f)
 	inc.Contributing = contributing(f)
-	inc.Impact = b.impact(f, &inc.Subject)
+	inc.Impact, inc.Timeline = b.impact(f, &inc.Subject)
 	inc.Spread = b.spread(f)
 	inc.Alternatives = alternatives(f, inc.Confidence)
 	inc.Explained = b.explain(f, &inc)
@@ -373,7 +373,23 @@ func evidenceOf(x *rules.Found, role string) Evidence {
 		e.Truncated = true
 	}
 	e.Text = replaceInvalid(raw)
+	e.Before, e.After = []string{}, []string{}
+	if a := x.Around; a != nil {
+		e.Before, e.After = neighbours(a.Before), neighbours(a.After)
+	}
 	return e
+}
+
+// neighbours are the lines around a record, each as [Evidence.Text] is.
+func neighbours(joined string) []string {
+	if joined == "" {
+		return []string{}
+	}
+	lines := strings.Split(joined, "\n")
+	for i, l := range lines {
+		lines[i] = replaceInvalid([]byte(strings.TrimSuffix(l, "\r")))
+	}
+	return lines
 }
 
 // replaceInvalid puts one U+FFFD for every byte that is no UTF-8.
@@ -403,10 +419,17 @@ func contributing(f *failure) []string {
 	return out
 }
 
+// requests is what one rule saw of the requests that failed in one proxy.
+type requests struct {
+	rule   string
+	count  int64
+	series rules.Series
+}
+
 // impact counts requests that failed: each proxy by the rule that saw most of them, since two rules may see the same request.
-func (b *builder) impact(f *failure, s *Subject) Impact {
+func (b *builder) impact(f *failure, s *Subject) (Impact, Timeline) {
 	im := Impact{Pods: len(s.Pods)}
-	perProxy := map[string]map[string]int64{}
+	perProxy := map[string][]*requests{}
 	var from, to time.Time
 	fs := f.all()
 	for _, c := range f.below() {
@@ -416,10 +439,18 @@ func (b *builder) impact(f *failure, s *Subject) Impact {
 		if len(x.Anchors) == 0 || x.Anchors[0].Record.Kind != ingest.KindAccess {
 			continue
 		}
-		if perProxy[x.Proxy] == nil {
-			perProxy[x.Proxy] = map[string]int64{}
+		var seen *requests
+		for _, r := range perProxy[x.Proxy] {
+			if r.rule == x.Rule.ID {
+				seen = r
+			}
 		}
-		perProxy[x.Proxy][x.Rule.ID] += x.Count
+		if seen == nil {
+			seen = &requests{rule: x.Rule.ID}
+			perProxy[x.Proxy] = append(perProxy[x.Proxy], seen)
+		}
+		seen.count += x.Count
+		seen.series.Merge(&x.Series)
 		if !x.From.IsZero() && (from.IsZero() || x.From.Before(from)) {
 			from = x.From
 		}
@@ -427,15 +458,40 @@ func (b *builder) impact(f *failure, s *Subject) Impact {
 			to = x.To
 		}
 	}
+	var failed rules.Series
 	for _, byRule := range perProxy {
-		var n int64
-		for _, c := range byRule {
-			n = max(n, c)
+		most := byRule[0]
+		for _, r := range byRule {
+			if r.count > most.count {
+				most = r
+			}
 		}
-		im.RequestsFailed += n
+		im.RequestsFailed += most.count
+		failed.Merge(&most.series)
 	}
 	im.From, im.To = NewTime(from), NewTime(to)
-	return im
+	return im, timeline(f, &failed)
+}
+
+// timeline puts failures and failed requests on one scale of time.
+func timeline(f *failure, requests *rules.Series) Timeline {
+	own, both := f.series(), rules.Series{}
+	both.Merge(own)
+	both.Merge(requests)
+	begin, step, counts := both.Steps()
+	t := Timeline{Failures: make([]int64, len(counts)), Requests: make([]int64, len(counts))}
+	if len(counts) == 0 {
+		return t
+	}
+	t.From, t.StepSeconds = NewTime(begin), step.Seconds()
+	for list, s := range map[*[]int64]*rules.Series{&t.Failures: own, &t.Requests: requests} {
+		from, width, counts := s.Steps()
+		for i, n := range counts {
+			at := from.Add(time.Duration(i) * width)
+			(*list)[at.Sub(begin)/step] += n
+		}
+	}
+	return t
 }
 
 // example gives one pod of a failure, the first that it hit, with its namespace: what commands of a runbook are filled with.

@@ -334,6 +334,27 @@ func (f *failure) count() int64 {
 	return best
 }
 
+// series is when the failure itself was seen, by the rule that [failure.count] counts.
+func (f *failure) series() *rules.Series {
+	n := map[string]int64{}
+	by := map[string]*rules.Series{}
+	best := ""
+	for _, x := range f.all() {
+		if by[x.Rule.ID] == nil {
+			by[x.Rule.ID] = &rules.Series{}
+		}
+		by[x.Rule.ID].Merge(&x.Series)
+		n[x.Rule.ID] += x.Count
+		if best == "" || n[x.Rule.ID] > n[best] {
+			best = x.Rule.ID
+		}
+	}
+	if best == "" {
+		return &rules.Series{}
+	}
+	return by[best]
+}
+
 // subject is what findings tell of what failed.
 type subject struct {
 	Subject

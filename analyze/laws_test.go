@@ -57,7 +57,7 @@ func firstDifference(want, got []byte) string {
 // Every piece of evidence of a plain file is the line that it claims to be, byte for byte, at the offset that it claims.
 func TestEvidenceIsTheLine(t *testing.T) {
 	set := ruleSet(t)
-	checked := 0
+	checked, beside := 0, 0
 	for _, c := range cases(t) {
 		r := run(t, set, ingest.Options{}, false, filepath.Join(c.dir, "input"))
 		for _, inc := range r.Incidents {
@@ -74,9 +74,26 @@ func TestEvidenceIsTheLine(t *testing.T) {
 				if !strings.HasPrefix(string(data[e.Offset:]), e.Text) {
 					t.Errorf("%s: evidence %s says offset %d of %s is %q", c.name, e.Rule, e.Offset, e.Source, e.Text)
 				}
+				for i, l := range e.Before {
+					if n := int(e.Line) - 1 - len(e.Before) + i; n < 0 || strings.TrimSuffix(lines[n], "\r") != l {
+						t.Errorf("%s: evidence %s at %s:%d says that line %d is %q", c.name, e.Rule, e.Source, e.Line, n+1, l)
+					}
+				}
+				beside += len(e.Before) + len(e.After)
+				if e.Lines > 1 {
+					continue // where the record ends is not said
+				}
+				for i, l := range e.After {
+					if n := int(e.Line) + i; n >= len(lines) || strings.TrimSuffix(lines[n], "\r") != l {
+						t.Errorf("%s: evidence %s at %s:%d says that line %d is %q", c.name, e.Rule, e.Source, e.Line, n+1, l)
+					}
+				}
 				checked++
 			}
 		}
+	}
+	if beside < 500 {
+		t.Errorf("checked %d lines beside evidence, want at least 500", beside)
 	}
 	if checked < 150 {
 		t.Errorf("checked %d pieces of evidence, want at least 150", checked)

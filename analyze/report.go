@@ -59,6 +59,7 @@ type Incident struct {
 	Alternatives []Alternative `json:"alternatives"`
 	Unknowns     []Unknown     `json:"unknowns"`
 	Impact       Impact        `json:"impact"`
+	Timeline     Timeline      `json:"timeline"`
 	Spread       []Spread      `json:"spread"` // how the failure went from pod to pod, in order of time; at most [MaxSpread]
 	Stack        []Frame       `json:"stack"`
 	Explained    []string      `json:"explained"` // sentences that put words to numbers of this incident (a host status, an import)
@@ -124,6 +125,11 @@ type Evidence struct {
 	Truncated bool   `json:"truncated,omitempty"`
 	Rule      string `json:"rule"`
 	Role      string `json:"role"` // cause, consequence, context, against
+
+	// The physical lines that stand directly before and after the record in its input, whatever wrote them: at most three each, and only
+	// those that lie within 2 KiB of it. Parts of structured documents have none.
+	Before []string `json:"before"`
+	After  []string `json:"after"`
 }
 
 // Alternative is another cause that was considered.
@@ -145,6 +151,14 @@ type Impact struct {
 	Pods           int   `json:"pods"`
 	From           *Time `json:"from,omitempty"`
 	To             *Time `json:"to,omitempty"`
+}
+
+// Timeline counts an incident over time, in at most 128 steps of equal length: what a plot needs. Records without a time are not in it.
+type Timeline struct {
+	From        *Time   `json:"from,omitempty"`         // the beginning of the first step
+	StepSeconds float64 `json:"step_seconds,omitempty"` // how long each step is
+	Failures    []int64 `json:"failures"`               // how often the root failure was seen in each step
+	Requests    []int64 `json:"requests_failed"`        // requests that failed in each step, counted as in Impact; as many steps
 }
 
 // MaxSpread is how many pods an incident's spread lists.

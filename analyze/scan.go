@@ -224,6 +224,9 @@ func (c *candidates) confirm(rule int) {
 		return
 	}
 	f := &rules.Found{Rule: s.set.Rules[rule], Record: rec.Keep(), Captures: captures, Proxy: proxyOf(rec)}
+	if before, after := c.block.Around(rec); len(before)+len(after) > 0 {
+		f.Around = &rules.Around{Before: string(before), After: string(after)}
+	}
 	if rec.Kind == ingest.KindLog || rec.Kind == ingest.KindText {
 		f.Trap = c.cand.Trap(s.set)
 	}

@@ -18,6 +18,7 @@ type Finding struct {
 	Support  []*Found // what the conditions found
 	Count    int64    // how often it fired
 	From, To time.Time
+	Series   Series // when it fired, as far as the records tell a time: all of them, or only those in Anchors where others share the group
 }
 
 // Fact is something that a record stated about its proxy: an Envoy version, a log level.
@@ -197,6 +198,15 @@ func (e *evaluation) findings(r *Rule, g *Group, fired []*Found, support [][]*Fo
 	}
 	if len(fired) == g.kept() { // all that were kept fired: so did those in between
 		share(out, g)
+	}
+	for _, x := range out {
+		if len(out) == 1 && len(fired) == g.kept() {
+			x.Series.Merge(&g.Series)
+			continue
+		}
+		for _, f := range x.Anchors {
+			x.Series.Add(f.Record.Time, 1)
+		}
 	}
 	return out
 }

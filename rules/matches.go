@@ -16,8 +16,12 @@ type Found struct {
 	Captures map[string]string
 	Trap     *TrapInfo // when the record is a trap
 	Proxy    string    // which proxy wrote it, see [Matches.Rename]
+	Around   *Around   // the lines beside it; nil when they were not kept, see [Matches.Add]
 	seq      int       // order of arrival
 }
+
+// Around is what stands in the input directly before and after a record, see [ingest.Block.Around].
+type Around struct{ Before, After string }
 
 // Value looks a name up in the captures, the record's fields and the trap's.
 func (f *Found) Value(name string) (string, bool) {
@@ -74,6 +78,8 @@ const (
 	// maxKept is how many are kept in all. A case of a thousand proxies has many groups: beyond it each keeps only a few.
 	maxKept = 200_000
 	few     = 8
+	// keepAround is how many matches at each end of a group keep the lines around them: a report shows a few of them, from the ends.
+	keepAround = 4
 )
 
 // Group is the matches of one rule that belong together: one proxy, one thread, one value of the captures in `by`, one subject.
@@ -84,6 +90,7 @@ type Group struct {
 	Key      string // the values of `by`
 	Count    int64
 	From, To time.Time
+	Series   Series // when: of all that tell their time, also of those that were not kept
 	first    []*Found
 	last     []*Found // ring
 	next     int
@@ -111,7 +118,9 @@ func (g *Group) add(f *Found, keep int) bool {
 		if t.After(g.To) {
 			g.To = t
 		}
+		g.Series.Add(t, 1)
 	}
+	defer g.thin()
 	switch {
 	case len(g.first) < keep && len(g.last) == 0:
 		g.first = append(g.first, f)
@@ -123,6 +132,22 @@ func (g *Group) add(f *Found, keep int) bool {
 		return false
 	}
 	return true
+}
+
+// thin drops the lines around a match that has just moved away from the ends of what is kept.
+func (g *Group) thin() {
+	all := len(g.first) + len(g.last)
+	if all <= 2*keepAround {
+		return
+	}
+	// The match that stood keepAround places before the end before the newest came.
+	i := all - keepAround - 1
+	if i < len(g.first) {
+		g.first[i].Around = nil
+		return
+	}
+	i -= len(g.first)
+	g.last[(g.next+i)%len(g.last)].Around = nil
 }
 
 // Matches keeps confirmed matches within a bound: the first and last of each group, and true counts. Add them in order of input and
