@@ -28,6 +28,7 @@ type Format struct {
 var Formats = []Format{
 	{"table", writeTable, "for a terminal: what happened and what to do first, one screen an incident"},
 	{"markdown", writeMarkdown, "the post-mortem with its full runbooks, to send to the team"},
+	{"html", writeHTML, "the post-mortem as one page for a browser, with a plot over time; it loads nothing and can be sent and printed"},
 	{"json", writeJSON, "everything, as reports/report.schema.json describes it"},
 }
 

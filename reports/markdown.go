@@ -413,14 +413,17 @@ func (d *document) reasons(in *analyze.Incident, level int) {
 func reasons(in *analyze.Incident) []string {
 	list := []string{fmt.Sprintf("%s: %s. The number is how often diagnoses of this kind were right on the cases with a known answer.",
 		percent(in.Confidence), likelihood(in.Confidence))}
-	for _, role := range []struct{ name, words string }{
-		{"cause", "speaks for it"}, {"context", "adds what else is known"}, {"consequence", "follows from it"}, {"against", "speaks against it"},
-	} {
+	for _, role := range roleWords {
 		if rules := rulesOf(ofRole(in, role.name)); len(rules) > 0 {
 			list = append(list, fmt.Sprintf("%s: %s", role.words, codes(rules, 10)))
 		}
 	}
 	return list
+}
+
+// roleWords say what a role means.
+var roleWords = []struct{ name, words string }{
+	{"cause", "speaks for it"}, {"context", "adds what else is known"}, {"consequence", "follows from it"}, {"against", "speaks against it"},
 }
 
 // rulesOf are the rules of the evidence in order, each once.

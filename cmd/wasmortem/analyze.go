@@ -47,7 +47,7 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
 		RunE: func(cmd *cobra.Command, args []string) error { return a.analyze(cmd.Context(), args, f) },
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.format, "format", "", "table, markdown or json (default: table on a terminal, else markdown)")
+	fl.StringVar(&f.format, "format", "", strings.Join(formatNames(), ", ")+" (default: table on a terminal, else markdown)")
 	fl.StringVarP(&f.output, "output", "o", "", "write the report to this file instead of standard output")
 	fl.StringVar(&f.caseName, "case", "", "analyse a kept case (see: wasmortem ingest --help); with PATHs, keep them in it first")
 	fl.StringArrayVar(&f.rules, "rules", nil, "rules file or folder to add (repeatable)")
