@@ -377,7 +377,7 @@ func doubts(r *analyze.Report) []doubt {
 	return list
 }
 
-func cond(b bool, yes, no string) string {
+func cond[T any](b bool, yes, no T) T {
 	if b {
 		return yes
 	}

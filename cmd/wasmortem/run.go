@@ -102,6 +102,7 @@ and says what failed first, why, how sure that is, and what to do.
   wasmortem search 'panicked' --case monday        exact records, in order of time
   wasmortem symbolize --module plugin.wasm log     source lines of a backtrace
   wasmortem runbook missing-import                 what to do about a cause
+  wasmortem inspect plugin.wasm                    what a module or a core dump is and tells
   wasmortem collect --namespace shop               a script that collects what a post-mortem needs
 
 Every flag can be set in the environment (WASMORTEM_FORMAT=json) or in a configuration file (--config).`,
@@ -118,7 +119,14 @@ Every flag can be set in the environment (WASMORTEM_FORMAT=json) or in a configu
 		text, _, _ := strings.Cut(err.Error(), ": strconv.") // nobody needs to know how we read numbers
 		return usage("%s (see: %s --help)", text, cmd.CommandPath())
 	})
-	for _, c := range []*cobra.Command{a.analyzeCommand(), a.ingestCommand(), a.searchCommand(), a.timelineCommand(), a.rulesCommand(), a.runbookCommand(), a.collectCommand(), a.symbolizeCommand(), a.versionCommand()} {
+	for _, c := range []*cobra.Command{
+		a.analyzeCommand(), a.ingestCommand(), a.searchCommand(), a.timelineCommand(),
+		a.symbolizeCommand(),
+		a.inspectCommand(),
+		a.rulesCommand(), a.runbookCommand(),
+		a.collectCommand(),
+		a.versionCommand(),
+	} {
 		root.AddCommand(c)
 	}
 	root.InitDefaultCompletionCmd()

@@ -16,12 +16,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/wasmortem/wasmortem/analyze/inspect"
 	"github.com/wasmortem/wasmortem/reports"
 )
 
 // The whole program, one script a command and one a promise. Each says first why it is there. Besides the usual commands there are
 //
 //	status N PROGRAM ARG…   the program ends with this exit status
+//	inspection FILE         the file (or stdout) is what inspect writes as JSON, and follows the schema
 //	report FILE             the file (or stdout) is a JSON report that follows the schema
 //	same FILE FILE          two JSON reports agree in all but the seconds they took
 //	gz FILE [BYTES]         packs FILE to FILE.gz, of which only so many bytes are kept
@@ -46,7 +48,7 @@ func TestScripts(t *testing.T) {
 			return false, errors.New("unknown condition " + name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": statusIs, "report": isReport, "same": sameReport, "gz": gz, "holds": holds,
+			"status": statusIs, "report": follows(reports.Schema()), "inspection": follows(inspect.JSONSchema()), "same": sameReport, "gz": gz, "holds": holds,
 		},
 	})
 }
@@ -100,11 +102,16 @@ func statusIs(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func isReport(ts *testscript.TestScript, neg bool, args []string) {
+// follows makes a command that holds a JSON file against a schema.
+func follows(schema []byte) func(ts *testscript.TestScript, neg bool, args []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) { followsSchema(ts, schema, neg, args) }
+}
+
+func followsSchema(ts *testscript.TestScript, schema []byte, neg bool, args []string) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: report file")
+		ts.Fatalf("usage: report file, inspection file")
 	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(reports.Schema()))
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
 	ts.Check(err)
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
