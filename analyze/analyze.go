@@ -53,6 +53,7 @@ func Run(ctx context.Context, corpus ingest.Corpus, o Options) (*Report, error) 
 			}
 		}
 	}
+	r.given(o.Binaries)
 	r.Stats.Records = s.total
 	if s.outside > 0 {
 		r.Stats.Skipped = append(r.Stats.Skipped, fmt.Sprintf("%d records that rules matched lie outside of --since and --until", s.outside))
@@ -60,11 +61,12 @@ func Run(ctx context.Context, corpus ingest.Corpus, o Options) (*Report, error) 
 	if s.dropped > 0 {
 		r.Stats.Skipped = append(r.Stats.Skipped, fmt.Sprintf("%d matches were not counted: more than 50,000 different groups of them", s.dropped))
 	}
-	b := &builder{set: set, facts: facts, matches: s.matches, many: many}
+	b := &builder{set: set, facts: facts, matches: s.matches, many: many, symbols: o.Binaries.open()}
 	for _, f := range failed {
 		r.Incidents = append(r.Incidents, b.incident(f))
 	}
 	demote(failed, r)
+	b.symbols.strangers(r)
 	r.Stats.Seconds = now().Sub(start).Seconds()
 	return r, err
 }
@@ -101,6 +103,7 @@ type builder struct {
 	facts   rules.Facts
 	matches *rules.Matches
 	many    bool // several logs: files may stand for pods
+	symbols *symbols
 }
 
 func (b *builder) incident(f *failure) Incident {
@@ -111,11 +114,12 @@ func (b *builder) incident(f *failure) Incident {
 	inc.Confidence = confidence(f)
 	inc.Stack = b.stack(f)
 	inc.Evidence, inc.EvidenceAll = evidence(f)
+	b.symbolize(f, &inc)
 	inc.Contributing = contributing(f)
 	inc.Impact, inc.Timeline = b.impact(f, &inc.Subject)
 	inc.Spread = b.spread(f)
 	inc.Alternatives = alternatives(f, inc.Confidence)
-	inc.Explained = b.explain(f, &inc)
+	inc.Explained = append(inc.Explained, b.explain(f, &inc)...)
 	values := placeholders(&inc)
 	if pod, ns := b.example(f); pod != "" {
 		values["pod"], values["namespace"] = shellName(pod), shellName(ns)
@@ -670,6 +674,9 @@ func (b *builder) unknowns(f *failure, inc *Incident, values map[string]string) 
 		}
 	}
 	wasm := !f.cause.NotWasm
+	if y := inc.Symbols; y != nil && y.Missing != "" {
+		add("source lines: "+y.Missing, "wasmortem symbolize --module BUILDS/ LOG")
+	}
 	for _, a := range f.cause.Ask {
 		if len(a.AnsweredBy) > 0 && !slices.ContainsFunc(a.AnsweredBy, func(name string) bool { return !b.known(f, inc, values, name) }) {
 			continue

@@ -62,7 +62,8 @@ type Incident struct {
 	Timeline     Timeline      `json:"timeline"`
 	Spread       []Spread      `json:"spread"` // how the failure went from pod to pod, in order of time; at most [MaxSpread]
 	Stack        []Frame       `json:"stack"`
-	Explained    []string      `json:"explained"` // sentences that put words to numbers of this incident (a host status, an import)
+	Symbols      *Symbols      `json:"symbols,omitempty"` // which module the lines come from; nil when none was there
+	Explained    []string      `json:"explained"`         // sentences that put words to numbers of this incident (a host status, an import)
 	Runbook      Runbook       `json:"runbook"`
 }
 

@@ -21,6 +21,8 @@ type Options struct {
 	// prove that.
 	EveryLine bool
 
+	Binaries *Binaries // modules and core dumps for the stacks; may be nil
+
 	Since, Until time.Time // records outside are ignored; zero: no bound
 	Now          func() time.Time
 	Version      string

@@ -28,6 +28,9 @@ type Options struct {
 	Hash      bool            // compute Input.SHA256
 	Limits    *archive.Limits // nil: archive.Default()
 	Progress  func(in *Input) // called as each input begins; may be nil
+	// Binary gets inputs that are modules or core dumps (the kinds wasm-module, wasm-coredump, elf-core), which are no records; may be
+	// nil. It need not read to the end, may change the kind and add warnings, and keeps nothing of r.
+	Binary func(in *Input, r io.Reader)
 }
 
 // Files is the corpus of files, directories, archives and standard input.
@@ -138,11 +141,28 @@ func (c *FileCorpus) read(ctx context.Context, e archive.Entry, yield func(*Bloc
 			in.Err = err.Error()
 		}
 	}
+	if c.o.Binary != nil && (in.Kind == "wasm-module" || in.Kind == "wasm-coredump" || in.Kind == "elf-core") {
+		counted := &counter{r: whole}
+		c.o.Binary(in, counted)
+		in.Bytes, whole = counted.n, counted.r
+	}
 	err = in.blocks(ctx, whole, c.o.BlockSize, c.pool, yield)
 	if sum != nil {
 		in.SHA256 = hex.EncodeToString(sum.Sum(nil))
 	}
 	return err
+}
+
+// counter counts what was read.
+type counter struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // readHead reads the sample that decides how an input is read.
@@ -213,7 +233,7 @@ func (in *Input) blocks(ctx context.Context, r io.Reader, size int, pool *sync.P
 	switch in.Kind {
 	case "wasm-module", "wasm-coredump", "elf-core", "unknown":
 		n, err := io.Copy(io.Discard, r)
-		in.Bytes = n
+		in.Bytes += n
 		if err != nil && in.Err == "" {
 			in.Err = err.Error()
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wasmortem/wasmortem/analyze"
+	"github.com/wasmortem/wasmortem/analyze/symbolize"
 	"github.com/wasmortem/wasmortem/reports/escape"
 )
 
@@ -109,7 +110,7 @@ func (d *document) incident(in *analyze.Incident, level int) {
 	d.heading(level, "Evidence")
 	d.evidence(in, "cause", "context")
 	d.add(kept(in))
-	d.stack(in.Stack, level)
+	d.stack(in, level)
 	d.consequences(in, level)
 	d.reasons(in, level)
 	d.unknowns(in, level)
@@ -371,8 +372,9 @@ func continuation(e analyze.Evidence) string {
 	return s
 }
 
-func (d *document) stack(stack []analyze.Frame, level int) {
-	if len(stack) == 0 {
+func (d *document) stack(in *analyze.Incident, level int) {
+	stack := in.Stack
+	if len(stack) == 0 && in.Symbols == nil {
 		return
 	}
 	d.heading(level, "Stack")
@@ -389,9 +391,37 @@ func (d *document) stack(stack []analyze.Frame, level int) {
 	if more > 0 {
 		d.add(fmt.Sprintf("… and %s more.", count(more, "frame")))
 	}
-	if own := userFrames(stack); len(own) == 0 {
+	if own := userFrames(stack); len(own) == 0 && len(stack) > 0 {
 		d.add("None of these frames is the plugin's own code.")
 	}
+	d.symbols(in.Symbols)
+}
+
+// symbols says which module the lines come from, and why that one.
+func (d *document) symbols(y *analyze.Symbols) {
+	if y == nil {
+		return
+	}
+	s := "No module was given."
+	if y.Module != "" {
+		s = fmt.Sprintf("Module %s: %s", escape.Code(y.Module), verdicts[symbolize.Verdict(y.Verdict)])
+		if y.Code != "" {
+			s += fmt.Sprintf(" (sha256 of its code %s)", escape.Code(y.Code))
+		}
+		if y.Source != "" {
+			s += ". The lines come from " + escape.Code(y.Source) + ", which has the same code"
+		}
+		s += "."
+	}
+	if len(y.Dumps) > 0 {
+		s += " Core dump of the same failure: " + codes(y.Dumps, 5) + "."
+	}
+	d.add(s)
+	var list strings.Builder
+	for _, p := range y.Proof {
+		list.WriteString("- " + escape.Markdown(escape.Line(p)) + "\n")
+	}
+	d.add(list.String())
 }
 
 // reasons is why this diagnosis and not another, and how far to trust it.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/wasmortem/wasmortem/analyze"
+	"github.com/wasmortem/wasmortem/analyze/symbolize"
 	"github.com/wasmortem/wasmortem/reports/escape"
 )
 
@@ -193,6 +194,7 @@ func facts(in *analyze.Incident, d detail) []fact {
 		{"Runs on", versions(s)},
 		{"Said", said(s)},
 		{"Frame", ownFrame(in, d)},
+		{"Module", moduleUsed(in.Symbols)},
 		{"Import", s.Import},
 		{"Means", strings.Join(in.Explained, " ")},
 		{"Impact", impact(in, in.FirstSeen)},
@@ -363,6 +365,8 @@ func said(s analyze.Subject) string {
 func ownFrame(in *analyze.Incident, d detail) string {
 	own, near := userFrames(in.Stack), nearest(in.Stack)
 	switch {
+	case len(own) == 0 && in.Symbols != nil && in.Subject.Function != "": // named by a panic message and the module
+		return in.Subject.Function
 	case d.frames > 0 && (len(own) > 1 || len(own) == 0 && len(near) > 1):
 		return ""
 	case len(own) == 0 && (len(near) == 0 || in.Subject.Message != ""):
@@ -374,6 +378,14 @@ func ownFrame(in *analyze.Incident, d detail) string {
 		return at + " " + functionOf(own[0])
 	}
 	return functionOf(own[0])
+}
+
+// moduleUsed says whether the module that was given is the one that failed.
+func moduleUsed(y *analyze.Symbols) string {
+	if y == nil || y.Module == "" {
+		return ""
+	}
+	return y.Module + ": " + verdicts[symbolize.Verdict(y.Verdict)]
 }
 
 // impact is what it did to requests. The day is left out when it is that of the time beside which it stands.

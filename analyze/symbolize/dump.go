@@ -12,9 +12,11 @@ type Dump struct {
 	Path    string
 	Threads []Traced // one or more: without a stack that is left, one without frames
 	Panic   string   // the message of a failure that was found in memory, empty when there is none
-	Stack   wasm.StackState
-	Memory  wasm.MemoryState
-	Notes   []string // what memory tells, and what is missing of the dump, in sentences
+	// PanicOffset is where it stands in the file.
+	PanicOffset int
+	Stack       wasm.StackState
+	Memory      wasm.MemoryState
+	Notes       []string // what memory tells, and what is missing of the dump, in sentences
 }
 
 // Dump tells all about a core dump.
@@ -42,9 +44,10 @@ func (s *Symbolizer) Dump(path string, d *wasm.CoreDump) Dump {
 	if module != nil {
 		before = module.Image(0)
 	}
-	for _, t := range d.Image(instance, 0).Texts(before, out.Stack.Pointer, 1) {
-		out.Panic = t.Panic
-		if t.Panic != "" {
+	image := d.Image(instance, 0)
+	for _, t := range image.Texts(before, out.Stack.Pointer, 1) {
+		if out.Panic = t.Panic; t.Panic != "" {
+			out.PanicOffset = image.FileOffset(t.Address + uint64(strings.Index(t.Text, t.Panic)))
 			out.note("in memory at %#x: %q", t.Address, t.Panic)
 		}
 	}

@@ -23,7 +23,7 @@ import (
 // analyzeFlags are the flags of analyze.
 type analyzeFlags struct {
 	format, output, caseName, since, until, failOn string
-	rules                                          []string
+	rules, modules                                 []string
 	jobs                                           int
 	custody                                        bool
 }
@@ -34,7 +34,8 @@ func (a *app) analyzeCommand() *cobra.Command {
 		Use:   "analyze PATH…",
 		Short: "Find what failed first, why, and what to do",
 		Long: `Reads files, directories, archives (gz, zst, xz, bz2, tar, zip, nested) and standard input (-), and reports incidents with runbooks.
-All paths of one run are one case: twenty sidecars in a directory are one input. Nothing is left on disk.
+All paths of one run are one case: twenty sidecars in a directory are one input. Nothing is left on disk. Modules and core dumps among
+the inputs, and modules given with --module, put source lines to the stacks.
 
 Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wrong command line, rules or configuration;
 3 a path that does not exist, or nothing could be read; 130 interrupted, after what was found so far is printed.`,
@@ -43,6 +44,7 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
   kubectl logs -n shop deploy/checkout -c istio-proxy --previous | wasmortem analyze -
   wasmortem analyze logs/ --format json --fail-on error
   wasmortem analyze logs/ --rules our-rules.yaml
+  wasmortem analyze logs/ --module target/wasm32-wasip1/release/
   wasmortem analyze --case monday --since 2026-11-22T02:00`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.analyze(cmd.Context(), args, f) },
 	}
@@ -51,6 +53,7 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
 	fl.StringVarP(&f.output, "output", "o", "", "write the report to this file instead of standard output")
 	fl.StringVar(&f.caseName, "case", "", "analyse a kept case (see: wasmortem ingest --help); with PATHs, keep them in it first")
 	fl.StringArrayVar(&f.rules, "rules", nil, "rules file or folder to add (repeatable)")
+	fl.StringArrayVar(&f.modules, "module", nil, "wasm module, or folder or archive with modules, for source lines of stacks (repeatable); matched by code, not by name")
 	fl.StringVar(&f.since, "since", "", "ignore records before: a time (2026-11-22T14:50:00Z) or an age (2h)")
 	fl.StringVar(&f.until, "until", "", "ignore records after: a time or an age")
 	fl.IntVar(&f.jobs, "jobs", 0, "how many blocks to work on at once (default: number of cores)")
@@ -98,7 +101,7 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	}
 	o.Version, o.Commit = buildVersion()
 
-	if err := missing(paths); err != nil {
+	if err := missing(append(append([]string{}, paths...), f.modules...)); err != nil {
 		return err
 	}
 	if paths, err = distinctPaths(paths); err != nil {
@@ -111,7 +114,11 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 		ingest.Corpus
 		Notes() []string
 	}
-	reading := ingest.Options{Stdin: interruptible(ctx, a.in), Hash: f.custody, Progress: a.progress()}
+	o.Binaries = analyze.NewBinaries(o.Rules)
+	if err := o.Binaries.Open(ctx, f.modules, a.tell); err != nil {
+		return unreadablePath(ctx, err)
+	}
+	reading := ingest.Options{Stdin: interruptible(ctx, a.in), Hash: f.custody, Progress: a.progress(), Binary: o.Binaries.Take}
 	if f.caseName == "" {
 		corpus = ingest.Files(paths, reading)
 	} else {

@@ -86,7 +86,7 @@ func (a *app) symbolize(ctx context.Context, paths []string, f symbolizeFlags) e
 
 // traces reads all modules and texts.
 func (a *app) traces(ctx context.Context, set *rules.Set, modules, paths []string) (*symbolize.Reader, error) {
-	s, err := symbolize.Open(ctx, set, modules, func(path, msg string) { fmt.Fprintf(a.err, "wasmortem: %s: %s\n", escape.Line(path), escape.Line(msg)) })
+	s, err := symbolize.Open(ctx, set, modules, a.tell)
 	if err != nil {
 		return nil, unreadablePath(ctx, err)
 	}
@@ -97,6 +97,11 @@ func (a *app) traces(ctx context.Context, set *rules.Set, modules, paths []strin
 		}
 	}
 	return r, nil
+}
+
+// tell says what was skipped.
+func (a *app) tell(path, msg string) {
+	fmt.Fprintf(a.err, "wasmortem: %s: %s\n", escape.Line(path), escape.Line(msg))
 }
 
 func unreadablePath(ctx context.Context, err error) error {

@@ -77,6 +77,20 @@ func (im *Image) ReadAt(p []byte, address uint64) int {
 	return len(p)
 }
 
+// FileOffset is where in the module or core dump the byte at an address stands, 0 when no segment covers it.
+func (im *Image) FileOffset(address uint64) int {
+	offset := 0
+	for i := range im.segs {
+		if s := &im.segs[i]; s.Address <= address && address < s.end() {
+			offset = int(s.Offset) + int(address-s.Address)
+			if im.flat {
+				break
+			}
+		}
+	}
+	return offset
+}
+
 // DataEnd is the address behind the last byte that a segment fills: where a program's own data ends and its heap or stack begins.
 func (im *Image) DataEnd() uint64 {
 	var end uint64
