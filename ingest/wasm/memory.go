@@ -13,13 +13,26 @@ type Image struct {
 
 // Image gives the memory of that index.
 func (m *Module) Image(memory uint32) *Image {
-	im := &Image{data: m.Data}
+	var size uint64
 	if int(memory) < len(m.Memories) {
 		l := m.Memories[memory]
-		im.Size = min(l.Min, 1<<40) * l.PageSize
+		size = min(l.Min, 1<<40) * l.PageSize
 	}
+	var segs []Data
 	for _, s := range m.Segments {
-		if s.Active && s.Placed && s.Memory == memory && s.End > s.Offset && s.Address < 1<<48 {
+		if s.Memory == memory {
+			segs = append(segs, s)
+		}
+	}
+	return NewImage(size, m.Data, segs)
+}
+
+// NewImage is a memory of size bytes, filled from data as the segments say, which are places in it. Those that are not active and placed are
+// left out.
+func NewImage(size uint64, data []byte, segs []Data) *Image {
+	im := &Image{Size: size, data: data}
+	for _, s := range segs {
+		if s.Active && s.Placed && s.End > s.Offset && s.Address < 1<<48 {
 			im.segs = append(im.segs, s)
 		}
 	}
