@@ -156,8 +156,13 @@ func (w *walk) more(crashed bool) bool {
 			return true
 		}
 	}
+	if how == "" && (f.Exact || end != "") {
+		if n, ok := c.findRecord(r); ok {
+			next, f.How = n, "search"
+		}
+	}
 	w.add(f)
-	if how == "" {
+	if f.How == "" {
 		w.End = end
 		return false
 	}
@@ -238,6 +243,34 @@ func (c *Core) step(f *Frame, r *elf.Registers, set *elf.Set) (next elf.Register
 	next.SetFP(up)
 	next.SetPC(pc)
 	return next, "fp", ""
+}
+
+// findRecord looks on the stack for the next frame record: a frame pointer and a return address, as every function of Envoy puts them there.
+// It is believed when two more follow from it. Functions between may be missing.
+func (c *Core) findRecord(r *elf.Registers) (next elf.Registers, ok bool) {
+	sp := (r.SP() + 7) &^ 7
+	stack := make([]byte, 64<<10)
+	stack = stack[:c.ReadAt(stack, sp)]
+	for i := 0; i+16 <= len(stack); i += 8 {
+		at, fp, pc := sp+uint64(i), le.Uint64(stack[i:]), c.plain(le.Uint64(stack[i+8:]))
+		links := 0
+		for ; links < 3 && fp > at && fp&7 == 0 && fp-at < maxStack && c.Executable(pc) && !c.Generated(pc); links++ {
+			up, ok1 := c.word(fp)
+			ra, ok2 := c.word(fp + 8)
+			if !ok1 || !ok2 {
+				break
+			}
+			at, fp, pc = fp, up, c.plain(ra)
+		}
+		if links == 3 {
+			next = *r
+			next.SetSP(sp + uint64(i) + 16)
+			next.SetFP(le.Uint64(stack[i:]))
+			next.SetPC(c.plain(le.Uint64(stack[i+8:])))
+			return next, true
+		}
+	}
+	return next, false
 }
 
 // lost says what would help to follow a stack further.

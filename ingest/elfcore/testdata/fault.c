@@ -17,8 +17,8 @@ static word call(word n, word a, word b, word c, word d) {
 }
 asm(".globl _start\n_start: .cfi_startproc\n.cfi_undefined rip\nxor %ebp,%ebp\nmov %rsp,%rdi\nand $-16,%rsp\ncall begin\nhlt\n.cfi_endproc\n");
 /* Where the handler returns to, as glibc has it: no call frame information of its own. */
-asm(".globl restore\nnop\nrestore: mov $15,%rax\nsyscall\n");
-extern void restore(void);
+asm(".globl __restore_rt\nnop\n__restore_rt: mov $15,%rax\nsyscall\n");
+extern void __restore_rt(void);
 /* clone for a thread: the child has an empty stack, so it begins here. */
 asm(".globl spawn\nspawn: .cfi_startproc\nmov $56,%eax\nxor %r10d,%r10d\nxor %r8d,%r8d\nsyscall\ntest %eax,%eax\njz 1f\nret\n.cfi_endproc\n"
     "1: .cfi_startproc\n.cfi_undefined rip\nxor %ebp,%ebp\ncall wait_for_ever\nhlt\n.cfi_endproc\n");
@@ -63,7 +63,7 @@ static void handle(int sig, void *stack) {
   word ss[3] = {(word)stack, 0, 65536};
   call(SYS_sigaltstack, (word)ss, 0, 0, 0);
 #ifdef __x86_64__
-  word action[4] = {(word)handler, 0x04000000 | 0x08000000 | 0x40000000 | 4, (word)restore, 0}; /* SA_RESTORER, SA_ONSTACK, SA_NODEFER, SA_SIGINFO */
+  word action[4] = {(word)handler, 0x04000000 | 0x08000000 | 0x40000000 | 4, (word)__restore_rt, 0}; /* SA_RESTORER, SA_ONSTACK, SA_NODEFER, SA_SIGINFO */
 #else
   word action[3] = {(word)handler, 0x08000000 | 0x40000000 | 4, 0};
 #endif
