@@ -122,7 +122,7 @@ func TestSplitDebugFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"--only-keep-debug", whole, filepath.Join(dir, "x.debug")}, {"--strip-all", whole, filepath.Join(dir, "stripped")}} {
-		if out, err := exec.Command("objcopy", args...).CombinedOutput(); err != nil { //nolint:gosec // files of the test
+		if out, err := exec.Command("objcopy", args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"sort"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 // Location is a place in the source.
@@ -134,19 +132,10 @@ func (f *File) content(s *section, limit uint64) (b []byte, size uint64, err err
 	if full > limit {
 		return nil, 0, fmt.Errorf("there is more than %d MiB of debug information", maxDWARF>>20)
 	}
-	var r io.Reader
-	switch kind {
-	case 1:
-		r, err = zlib.NewReader(bytes.NewReader(b[24:]))
-	case 2:
-		var d *zstd.Decoder
-		if d, err = zstd.NewReader(bytes.NewReader(b[24:]), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxDWARF)); err == nil {
-			defer d.Close()
-			r = d
-		}
-	default:
-		err = fmt.Errorf("compression %d is not known", kind)
+	if kind != 1 {
+		return nil, 0, fmt.Errorf("its compression (%d) is not known; objcopy --decompress-debug-sections unpacks it", kind)
 	}
+	r, err := zlib.NewReader(bytes.NewReader(b[24:]))
 	if err != nil {
 		return nil, 0, err
 	}

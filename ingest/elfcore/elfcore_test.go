@@ -224,7 +224,6 @@ func TestAgreesWithGDB(t *testing.T) {
 		if err := os.WriteFile(core, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		//nolint:gosec // gdb with files of the test
 		out, err := exec.Command("gdb", "-nx", "-batch", "-ex", "thread apply all -ascending frame apply all -q p/x $pc", prog, core).Output()
 		if err != nil {
 			t.Fatal(err)

@@ -54,7 +54,7 @@ func Read(ctx context.Context, r io.Reader) (*Core, error) {
 	}
 	c.Bytes = int64(in.n)
 	switch {
-	case readErr != nil && readErr != io.EOF: //nolint:errorlint // an ordinary end; damage is wrapped
+	case readErr != nil && readErr != io.EOF:
 		c.problem("reading it ended with: %v", readErr)
 	case k.lost > 0:
 		c.problem("it was read from a stream, and %d MiB of its memory were not kept: unpacked to a file, all of it can be looked at", k.lost>>20)
@@ -182,7 +182,7 @@ func (c *Core) keep(ctx context.Context, in *counting, k *kept) error {
 		n += head
 		k.take(buf[:n], want)
 		if err != nil {
-			if err == io.EOF || err == io.ErrUnexpectedEOF { //nolint:errorlint // io.ReadFull's own for an ordinary end; damage is wrapped
+			if err == io.EOF || err == io.ErrUnexpectedEOF {
 				return nil
 			}
 			return err
