@@ -56,6 +56,7 @@ type Core struct {
 	end      uint64      // of the file, as the headers say
 	content  io.ReaderAt // by file offset
 	problems []string
+	searches int // of stacks
 }
 
 // Thread is a thread as the dump found it.

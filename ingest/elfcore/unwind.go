@@ -31,13 +31,18 @@ func (f *Frame) Place() uint64 {
 	return f.Link - 1
 }
 
+// InnermostFrames is how many frames are kept at the inner end of a stack that is very deep.
+const InnermostFrames = 192
+
 // Bounds of unwinding.
 const (
-	maxFrames   = 192 // kept of the innermost
-	maxLast     = 64  // kept of the outermost
+	maxFrames   = InnermostFrames
+	maxLast     = 64 // kept of the outermost
 	maxFollowed = 4096
 	maxInDump   = 100_000
 	maxSignals  = 8
+	maxSearches = 4    // of the stack, in one thread
+	maxSearched = 1000 // in all
 )
 
 // Unwind finds the frames of all threads. Names and call frame information come from the programs and libraries given, which may be nil.
@@ -106,12 +111,13 @@ func (c *Core) unwind(t *Thread, set *elf.Set, crashed bool) {
 type walk struct {
 	*Core
 	*Thread
-	set     *elf.Set
-	r       elf.Registers
-	exact   bool
-	signals int
-	last    [maxLast]Frame // a ring of those that came behind the first maxFrames
-	dropped int            // how many were put into it
+	set      *elf.Set
+	r        elf.Registers
+	exact    bool
+	signals  int
+	searches int
+	last     [maxLast]Frame // a ring of those that came behind the first maxFrames
+	dropped  int            // how many were put into it
 }
 
 func (w *walk) add(f Frame) {
@@ -156,7 +162,9 @@ func (w *walk) more(crashed bool) bool {
 			return true
 		}
 	}
-	if how == "" && (f.Exact || end != "") {
+	if how == "" && (f.Exact || end != "") && w.searches < maxSearches && c.searches < maxSearched {
+		w.searches++
+		c.searches++
 		if n, ok := c.findRecord(r); ok {
 			next, f.How = n, "search"
 		}

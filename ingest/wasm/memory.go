@@ -18,13 +18,14 @@ func (m *Module) Image(memory uint32) *Image {
 		l := m.Memories[memory]
 		size = min(l.Min, 1<<40) * l.PageSize
 	}
-	var segs []Data
+	im := &Image{Size: size, data: m.Data}
 	for _, s := range m.Segments {
-		if s.Memory == memory {
-			segs = append(segs, s)
+		if s.Memory == memory && s.fills() {
+			im.segs = append(im.segs, s)
 		}
 	}
-	return NewImage(size, m.Data, segs)
+	im.arrange()
+	return im
 }
 
 // NewImage is a memory of size bytes, filled from data as the segments say, which are places in it. Those that are not active and placed are
@@ -32,10 +33,19 @@ func (m *Module) Image(memory uint32) *Image {
 func NewImage(size uint64, data []byte, segs []Data) *Image {
 	im := &Image{Size: size, data: data}
 	for _, s := range segs {
-		if s.Active && s.Placed && s.End > s.Offset && s.Address < 1<<48 {
+		if s.fills() {
 			im.segs = append(im.segs, s)
 		}
 	}
+	im.arrange()
+	return im
+}
+
+// fills says whether a segment puts bytes at a known address.
+func (d *Data) fills() bool { return d.Active && d.Placed && d.End > d.Offset && d.Address < 1<<48 }
+
+// arrange puts the segments in order.
+func (im *Image) arrange() {
 	sorted := func() bool {
 		for i := 1; i < len(im.segs); i++ {
 			if im.segs[i].Address < im.segs[i-1].end() {
@@ -51,7 +61,6 @@ func NewImage(size uint64, data []byte, segs []Data) *Image {
 			im.segs = list // what comes later overwrites
 		}
 	}
-	return im
 }
 
 // end is the address behind the segment.
