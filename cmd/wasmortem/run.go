@@ -121,7 +121,7 @@ Every flag can be set in the environment (WASMORTEM_FORMAT=json) or in a configu
 	})
 	for _, c := range []*cobra.Command{
 		a.analyzeCommand(), a.ingestCommand(), a.searchCommand(), a.timelineCommand(),
-		a.symbolizeCommand(),
+		a.symbolizeCommand(), a.replayCommand(),
 		a.inspectCommand(),
 		a.rulesCommand(), a.runbookCommand(),
 		a.collectCommand(),

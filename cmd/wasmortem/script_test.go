@@ -80,7 +80,23 @@ func setup(e *testscript.Env) error {
 			return err
 		}
 	}
+	for name, from := range borrowed {
+		data, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(from)))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(e.WorkDir, name), data, 0o644); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// borrowed are files of other tests that scripts use: a plugin and the log of its failure under a real Envoy.
+var borrowed = map[string]string{
+	"gate.wasm.zst":  "analyze/replay/testdata/modules/gate.wasm.zst",
+	"gate.log.zst":   "testdata/lab/1.40.0/panic-unwrap-none.default.log.zst",
+	"divide.log.zst": "testdata/lab/1.40.0/divide.default.log.zst",
 }
 
 func statusIs(ts *testscript.TestScript, neg bool, args []string) {
