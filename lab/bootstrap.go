@@ -23,23 +23,32 @@ type site struct {
 // bootstrap writes envoy.json (and lds.json) for a scenario and gives the former's path. ${backend}, ${dir} and ${sha256:MODULE} in a
 // scenario stand for what only the run knows.
 func (s *site) bootstrap(sc *Scenario, d Dialect) (string, error) {
-	listener := s.httpListener(sc, d)
 	config := object{
 		"admin":            object{"address": address(s.admin)},
-		"static_resources": object{"listeners": []any{listener}, "clusters": s.clusters(sc)},
+		"static_resources": object{"listeners": []any{s.httpListener(sc, d)}, "clusters": s.clusters(sc)},
 	}
 	if sc.Dynamic {
 		config["node"] = object{"id": "lab", "cluster": "lab"}
 		config["static_resources"] = object{"clusters": s.clusters(sc)}
 		config["dynamic_resources"] = object{"lds_config": object{"resource_api_version": "V3",
 			"path_config_source": object{"path": filepath.Join(s.dir, "lds.json")}}}
-		listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener"
-		if _, err := s.write("lds.json", object{"resources": []any{listener}}); err != nil {
+		if err := s.sendListener(sc, d); err != nil {
 			return "", err
 		}
 	}
 	maps.Copy(config, sc.Bootstrap)
 	return s.write("envoy.json", config)
+}
+
+// sendListener writes lds.json as Envoy wants it to notice a change: by a move.
+func (s *site) sendListener(sc *Scenario, d Dialect) error {
+	listener := s.httpListener(sc, d)
+	listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener"
+	file, err := s.write("lds.json.new", object{"resources": []any{listener}})
+	if err != nil {
+		return err
+	}
+	return os.Rename(file, filepath.Join(s.dir, "lds.json"))
 }
 
 func (s *site) write(name string, v any) (string, error) {

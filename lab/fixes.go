@@ -14,7 +14,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Fix is an entry of fixes.yaml: one step of a runbook, and how it was put to the test. Exactly one of After, Toolchain and Validate is set.
+// Fix is an entry of fixes.yaml: one step of a runbook, and how it was put to the test. Exactly one of After, Toolchain, Validate,
+// Measured and Probed is set.
 type Fix struct {
 	Causes []string `yaml:"causes,flow"` // ids of rules.yaml; shared:ID is an entry of its shared_steps
 	Step   string   `yaml:"step"`        // the title there
@@ -29,7 +30,37 @@ type Fix struct {
 		Refuses string `yaml:"refuses"`
 		Accepts string `yaml:"accepts"`
 	} `yaml:"validate"`
+	// Measured compares two configurations of measured.yaml: Less makes fewer VMs and takes no more memory than Than, on every version.
+	Measured *struct {
+		Less string `yaml:"less"` // "what, concurrency N"
+		Than string `yaml:"than"`
+	} `yaml:"measured"`
+	// Probed compares two calls of probed.yaml in one callback: the one is refused, the other answered, on every version.
+	Probed *struct {
+		In       string `yaml:"in"`
+		Refused  string `yaml:"refused"`
+		Answered string `yaml:"answered"`
+	} `yaml:"probed"`
 	Note string `yaml:"note"` // what was and was not tested, or what must be added
+}
+
+// Untried is an entry of untried.yaml: a step without a test, and why.
+type Untried struct {
+	Cause string `yaml:"cause"`
+	Step  string `yaml:"step"`
+	Why   string `yaml:"why"`
+}
+
+func loadUntried(dir string) ([]Untried, error) {
+	data, err := os.ReadFile(filepath.Join(dir, "untried.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	var list []Untried
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	err = d.Decode(&list)
+	return list, err
 }
 
 // Check is a program and what must come of it.
@@ -131,17 +162,34 @@ func (l *lab) fix(f *Fix, x *Index) (*Verified, error) {
 		}
 		v.Toolchain = fmt.Sprintf("envoy --mode validate: exit status 1 for %s, 0 for %s", f.Validate.Refuses, f.Validate.Accepts)
 		return v, nil
-	}
-	if f.Before != "" {
-		p, _, err := l.proof(f.Before, x)
-		if err != nil {
-			return nil, err
-		}
-		v.Before = p
+	case f.Measured != nil:
+		line, err := l.measuredLess(f.Measured.Less, f.Measured.Than)
+		v.Toolchain, v.VerifiedOn = line, l.Versions
+		return v, err
+	case f.Probed != nil:
+		line, err := l.probedAnswers(f.Probed.In, f.Probed.Refused, f.Probed.Answered)
+		v.Toolchain, v.VerifiedOn = line, l.Versions
+		return v, err
 	}
 	p, versions, err := l.proof(f.After, x)
+	if err != nil {
+		return nil, err
+	}
 	v.After, v.VerifiedOn = p, versions
-	return v, err
+	if f.Before == "" {
+		return v, nil
+	}
+	p, failed, err := l.proof(f.Before, x)
+	if err != nil {
+		return nil, err
+	}
+	v.Before = p
+	// A step that is a newer Envoy fails on others than it is verified on; every other one on the same.
+	both := slices.DeleteFunc(slices.Clone(versions), func(version string) bool { return !slices.Contains(failed, version) })
+	if len(both) > 0 {
+		v.VerifiedOn = both
+	}
+	return v, nil
 }
 
 // proof finds the recordings of a scenario, which are there only when the run was as wanted, and the line that tells.
@@ -178,6 +226,47 @@ func (l *lab) proof(id string, x *Index) (*Proof, []string, error) {
 		}
 	}
 	return p, versions, nil
+}
+
+// measuredLess holds a claim about VMs and memory against measured.yaml.
+func (l *lab) measuredLess(less, than string) (string, error) {
+	numbers, err := loadMeasured(l.dir)
+	if err != nil {
+		return "", err
+	}
+	find := func(what, version string) *VMCount {
+		i := slices.IndexFunc(numbers.VMs, func(c VMCount) bool {
+			return c.Envoy == version && what == fmt.Sprintf("%s, concurrency %d", c.What, c.Concurrency)
+		})
+		if i < 0 {
+			return nil
+		}
+		return &numbers.VMs[i]
+	}
+	var a, b *VMCount
+	for _, v := range l.Versions {
+		if a, b = find(less, v), find(than, v); a == nil || b == nil {
+			return "", fmt.Errorf("measured.yaml does not have %q and %q on Envoy %s", less, than, v)
+		}
+		if a.Created >= b.Created || a.RSSMiB > b.RSSMiB {
+			return "", fmt.Errorf("envoy %s: %s makes %d VMs in %d MiB, %s %d in %d", v, less, a.Created, a.RSSMiB, than, b.Created, b.RSSMiB)
+		}
+	}
+	return fmt.Sprintf("%s: %d VMs, %d MiB; %s: %d VMs, %d MiB (Envoy %s)", than, b.Created, b.RSSMiB, less, a.Created, a.RSSMiB, a.Envoy), nil
+}
+
+// probedAnswers holds a claim about two calls against probed.yaml.
+func (l *lab) probedAnswers(callback, refused, answered string) (string, error) {
+	p, err := loadProbed(l.dir)
+	if err != nil {
+		return "", err
+	}
+	for _, v := range p.Envoys {
+		if no, yes := p.answer(refused, callback, v), p.answer(answered, callback, v); no == "" || no == "0" || yes != "0" {
+			return "", fmt.Errorf("envoy %s answers %q to %s and %q to %s", v, no, refused, yes, answered)
+		}
+	}
+	return fmt.Sprintf("in %s: %s %s, %s 0", callback, refused, p.answer(refused, callback, p.Envoys[0]), answered), nil
 }
 
 // toolchain gives the line of the program's output that tells.
@@ -294,6 +383,7 @@ func uncovered(rules []byte, list []Verified) ([]string, error) {
 }
 
 type step struct {
-	Title  string `yaml:"title"`
-	Status string `yaml:"status"`
+	Title      string   `yaml:"title"`
+	Status     string   `yaml:"status"`
+	VerifiedOn []string `yaml:"verified_on"`
 }

@@ -4,11 +4,14 @@
 //	go run ./lab run [-scenario ID,ID] [-version V,V] [-dialect D,D] [-missing] [-dry]
 //	go run ./lab fixes
 //	go run ./lab measure
+//	go run ./lab probe [-version V,V]
+//	go run ./lab check [-version V]
 //
 // See README.md.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -22,6 +25,9 @@ import (
 func main() {
 	if err := command(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
+		if s := (skipped{}); errors.As(err, &s) {
+			os.Exit(77)
+		}
 		os.Exit(1)
 	}
 }
@@ -53,8 +59,12 @@ func command(args []string) error {
 		return l.fixes()
 	case "measure":
 		return l.measure()
+	case "probe":
+		return l.probe(split(*version))
+	case "check":
+		return l.check(split(*version))
 	}
-	return fmt.Errorf("usage: lab list|run|fixes|measure [flags]; see lab/README.md")
+	return fmt.Errorf("usage: lab list|run|fixes|measure|probe|check [flags]; see lab/README.md")
 }
 
 // newLab finds the repository by its go.mod and the cache by the environment.
@@ -206,11 +216,8 @@ func (l *lab) buildAll(jobs []job) error {
 		if _, err := l.envoys.binary(j.version); err != nil {
 			return err
 		}
-		for _, p := range j.scenario.Plugins {
-			if p.Module == "" {
-				continue
-			}
-			if _, err := l.build.module(p.Module); err != nil {
+		for _, name := range j.scenario.modules() {
+			if _, err := l.build.module(name); err != nil {
 				return err
 			}
 		}

@@ -11,7 +11,7 @@ import (
 )
 
 // page is docs/verified.md, made from recordings, verified.yaml and measured.yaml alone.
-func page(m *Matrix, x *Index, dir string, list []Verified, numbers *Measured, missing []string) ([]byte, error) {
+func page(m *Matrix, x *Index, dir string, list []Verified, numbers *Measured, probed *Probed, missing []Untried) ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteString(`# Verified
 
@@ -26,15 +26,18 @@ lab/measured.yaml and the recordings by ` + "`go test ./lab -update`" + `; do no
 		return nil, err
 	}
 	writeNumbers(&b, numbers)
+	writeProbed(&b, probed)
 	fmt.Fprintf(&b, `## Not shown here
 
 Registry login, istiod, the Istio agent, a kernel that kills for memory and kubectl need more than Envoy; the cases for them in
 testdata/corpus are reconstructed from the format strings. TinyGo, AssemblyScript and Emscripten were not at hand. %d steps of rules.yaml
 have no test of their own:
 
+| cause | step | why |
+|---|---|---|
 `, len(missing))
-	for _, s := range missing {
-		fmt.Fprintf(&b, "- %s\n", s)
+	for _, u := range missing {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", u.Cause, u.Step, u.Why)
 	}
 	return b.Bytes(), nil
 }
@@ -274,6 +277,7 @@ func writeNumbers(b *bytes.Buffer, n *Measured) {
 	for _, k := range order {
 		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", k.what, k.vms, span(mib[k]), strings.Join(on[k], " "))
 	}
+	writePerVM(b, n)
 	b.WriteString("\n### What a fail policy does\n\nAnswers to four requests: before the failure, the one that traps, one 0.1 s later and one 3 s later; 000 is no answer.\n\n| failure | policy | answers | exit status | Envoy |\n|---|---|---|---|---|\n")
 	var rows []row
 	versions := map[row][]string{}
@@ -315,4 +319,103 @@ func sortedVersions[V any](m map[string]V) []string {
 	ks := sorted(m)
 	slices.SortFunc(ks, compareVersions)
 	return ks
+}
+
+// writePerVM tells what one more VM of a small plugin costs: the same configuration with more workers.
+func writePerVM(b *bytes.Buffer, n *Measured) {
+	const what = "two plugins, two vm_id"
+	rows := map[string][]VMCount{}
+	for _, v := range n.VMs {
+		if v.What == what {
+			rows[v.Envoy] = append(rows[v.Envoy], v)
+		}
+	}
+	var costs []string
+	for _, v := range sortedVersions(rows) {
+		if r := rows[v]; len(r) == 2 && r[1].Created > r[0].Created {
+			costs = append(costs, fmt.Sprintf("%.1f MiB on %s", float64(r[1].RSSMiB-r[0].RSSMiB)/float64(r[1].Created-r[0].Created), v))
+		}
+	}
+	fmt.Fprintf(b, "\nOne more VM of the small plugin costs %s (the rows %q with one and with four workers; a worker's own memory is part of it).\n", strings.Join(costs, ", "), what)
+}
+
+// writeProbed tells what the probe found to differ between versions, and what brings Envoy down.
+func writeProbed(b *bytes.Buffer, p *Probed) {
+	fmt.Fprintf(b, "## Probed\n\n%d imports, %d calls in %d callbacks and %d sequences of calls, asked on Envoy %s by `go run ./lab probe`; lab/probed.yaml has the answers.\n",
+		countImports(p), len(p.Calls), len(probeCallbacks), len(p.Effects), strings.Join(p.Envoys, " "))
+	b.WriteString("\nImports that not every one of these versions has, or not for every ABI marker:\n\n| import | ABI | Envoy |\n|---|---|---|\n")
+	groups := map[string][]string{}
+	var order []string
+	for _, r := range p.Imports {
+		if len(r.Envoys) == 0 || len(r.Envoys) == len(p.Envoys) && r.ABI == nil {
+			continue
+		}
+		k := fmt.Sprintf("%s | %s", or(strings.Join(r.ABI, " "), "all"), strings.Join(r.Envoys, " "))
+		if groups[k] == nil {
+			order = append(order, k)
+		}
+		groups[k] = append(groups[k], r.Import)
+	}
+	for _, k := range order {
+		fmt.Fprintf(b, "| %s | %s |\n", strings.Join(withoutTwins(groups[k]), " "), k)
+	}
+	b.WriteString("\nCalls whose answer differs between the versions:\n\n| call | Envoy | otherwise there |\n|---|---|---|\n")
+	for _, c := range p.Calls {
+		for _, v := range sortedVersions(c.Unlike) {
+			other := c.Unlike[v]
+			places := 0
+			var sample string
+			for _, cb := range probeCallbacks {
+				if a, o := c.Answers.in(cb), other.in(cb); a != o {
+					places++
+					sample = fmt.Sprintf("%s instead of %s in %s", o, a, cb)
+				}
+			}
+			if places > 1 {
+				sample += fmt.Sprintf(" and %d more", places-1)
+			}
+			fmt.Fprintf(b, "| `%s` | %s | %s |\n", cell(c.Call), v, sample)
+		}
+	}
+	b.WriteString("\nWhat brings Envoy down, or a worker to a standstill:\n\n| callback | calls | gives | Envoy |\n|---|---|---|---|\n")
+	for _, e := range p.Effects {
+		by := map[string][]string{}
+		for _, v := range p.Envoys {
+			gives := e.Gives
+			if g, ok := e.Unlike[v]; ok {
+				gives = g
+			}
+			by[gives] = append(by[gives], v)
+		}
+		for _, gives := range sorted(by) {
+			if gives != "hang" && !strings.HasPrefix(gives, "SIG") {
+				continue
+			}
+			where := e.In
+			if e.Then != "" {
+				where += ", then " + e.Then
+			}
+			fmt.Fprintf(b, "| %s | %s | %s | %s |\n", where, cell("`"+strings.Join(e.Do, "`, `")+"`"), gives, strings.Join(by[gives], " "))
+		}
+	}
+	b.WriteByte('\n')
+}
+
+func countImports(p *Probed) int {
+	names := map[string]bool{}
+	for _, r := range p.Imports {
+		names[r.Import] = true
+	}
+	return len(names)
+}
+
+// withoutTwins names a function of WASI once, not under both of its modules.
+func withoutTwins(names []string) []string {
+	var out []string
+	for _, n := range names {
+		if !slices.Contains(names, strings.Replace(n, "wasi_unstable.", "wasi_snapshot_preview1.", 1)) || !strings.HasPrefix(n, "wasi_unstable.") {
+			out = append(out, n)
+		}
+	}
+	return out
 }

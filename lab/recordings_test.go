@@ -60,7 +60,7 @@ func TestRecordings(t *testing.T) {
 		if counts[group] == nil {
 			counts[group] = map[string]int{}
 		}
-		v := verdict(r, report)
+		v := verdict(r.Accept, report)
 		counts[group][v]++
 		if v != "right" {
 			notes = append(notes, fmt.Sprintf("%-12s %-58s want %-38s got %s", v, r.File, strings.Join(r.Accept, "|"), said(report)))
@@ -75,42 +75,11 @@ func TestRecordings(t *testing.T) {
 	golden(t, "testdata/recordings.golden", tally(counts, notes))
 }
 
-func verdict(r *Recording, report *analyze.Report) string {
-	healthy := slices.Contains(r.Accept, "none")
-	for _, inc := range report.Incidents {
-		if inc.Severity.Rank() <= analyze.Info.Rank() {
-			continue
-		}
-		switch {
-		case slices.Contains(r.Accept, rules.Parent(inc.RootCause)):
-			return "right"
-		case healthy:
-			return "false alarm"
-		}
-		return "wrong"
-	}
-	if healthy {
-		return "right"
-	}
-	return "missed"
-}
-
 // contributes says whether the id stands beside the root cause, or is it.
 func contributes(report *analyze.Report, id string) bool {
 	return slices.ContainsFunc(report.Incidents, func(i analyze.Incident) bool {
 		return rules.Parent(i.RootCause) == id || slices.ContainsFunc(i.Contributing, func(c string) bool { return rules.Parent(c) == id })
 	})
-}
-
-func said(r *analyze.Report) string {
-	var list []string
-	for _, i := range r.Incidents {
-		list = append(list, fmt.Sprintf("%s (%s)", i.RootCause, i.Severity))
-	}
-	if list == nil {
-		return "nothing"
-	}
-	return strings.Join(list, ", ")
 }
 
 func tally(counts map[string]map[string]int, notes []string) []byte {
@@ -190,6 +159,36 @@ func TestMatrix(t *testing.T) {
 		if !slices.ContainsFunc(m.Scenarios, func(s Scenario) bool { return s.ID == r.Scenario }) {
 			t.Errorf("%s: no scenario %s", r.File, r.Scenario)
 		}
+	}
+}
+
+// TestBreadth is what the recordings are to cover: many scenarios on many versions, and each of them in every dialect somewhere.
+func TestBreadth(t *testing.T) {
+	m, err := loadMatrix(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := index(t)
+	wide := 0
+	for i := range m.Scenarios {
+		id := m.Scenarios[i].ID
+		versions := map[string][]string{} // dialect → versions
+		for _, r := range x.Recordings {
+			if r.Scenario == id {
+				versions[r.Dialect] = append(versions[r.Dialect], r.Envoy)
+			}
+		}
+		if len(versions["default"]) >= 4 {
+			wide++
+		}
+		for _, d := range m.Dialects {
+			if len(versions[d.Name]) == 0 {
+				t.Errorf("%s has no recording in the dialect %s", id, d.Name)
+			}
+		}
+	}
+	if wide < 45 {
+		t.Errorf("%d scenarios are recorded on four versions or more, want 45", wide)
 	}
 }
 

@@ -90,6 +90,34 @@ type Request struct {
 	Wait    float64           `yaml:"wait"`    // seconds before
 	Admin   bool              `yaml:"admin"`   // to the admin port
 	Times   int               `yaml:"times"`   // that many at once, each with a code of its own
+	// LDS is laid over the first plugin of a dynamic scenario, and the listener is sent again, before the wait.
+	LDS *Plugin `yaml:"lds"`
+}
+
+// updated is the scenario with the plugin that a request sends.
+func (s *Scenario) updated(r *Request) *Scenario {
+	next := *s
+	next.Plugins = slices.Clone(s.Plugins)
+	p := &next.Plugins[0]
+	p.Module, p.VM = or(r.LDS.Module, p.Module), or(r.LDS.VM, p.VM)
+	if r.LDS.Config != nil {
+		p.Config = r.LDS.Config
+	}
+	return &next
+}
+
+// modules are the names of all modules the scenario needs.
+func (s *Scenario) modules() []string {
+	var list []string
+	for _, p := range s.Plugins {
+		list = append(list, p.Module)
+	}
+	for _, r := range s.Requests {
+		if r.LDS != nil {
+			list = append(list, r.LDS.Module)
+		}
+	}
+	return slices.DeleteFunc(list, func(m string) bool { return m == "" })
 }
 
 // UnmarshalYAML takes a path or a mapping.
@@ -132,6 +160,9 @@ func (m *Matrix) check() error {
 		requests := 0
 		for _, r := range s.Requests {
 			requests += max(r.Times, 1)
+			if r.LDS != nil && (!s.Dynamic || len(s.Plugins) == 0) {
+				bad = append(bad, s.ID+": a request with lds needs dynamic, and a plugin")
+			}
 		}
 		if len(s.Codes) != requests {
 			bad = append(bad, fmt.Sprintf("%s: %d requests, %d codes", s.ID, requests, len(s.Codes)))
