@@ -3,11 +3,9 @@ package analyze
 import (
 	"strconv"
 
+	"github.com/wasmortem/wasmortem/analyze/native"
 	"github.com/wasmortem/wasmortem/rules"
 )
-
-// libraries is where Linux maps shared libraries, the stack and the vdso of a 64-bit process.
-const libraries = 0x7e0000000000
 
 // regions tells for each frame of a native backtrace where its address lies, as the capture `region`: binary, library, or jit. Envoy prints
 // the range of its own code (`Address mapping`, since 1.30); executable memory that is neither that nor a library is what V8 compiled.
@@ -31,13 +29,8 @@ func regions(set *rules.Set, m *rules.Matches) {
 		if !ok || err != nil {
 			continue
 		}
-		switch {
-		case a >= s.from && a < s.to:
-			f.Captures["region"] = "binary"
-		case a >= libraries:
-			f.Captures["region"] = "library"
-		case a > 0x10000 && a < s.from:
-			f.Captures["region"] = "jit"
+		if r := native.Region(a, s.from, s.to); r != "" {
+			f.Captures["region"] = r
 		}
 	}
 }

@@ -99,9 +99,6 @@ func placeholders(inc *Incident) map[string]string {
 // runbooks until it is. A test of the program keeps the list true.
 var Commands = []string{"analyze", "ingest", "search", "timeline", "rules", "runbook", "collect", "symbolize", "replay", "completion", "version", "help"}
 
-// absent are options that the knowledge names and commands do not have yet.
-var absent = []string{"symbolize --binary"}
-
 var ownCommand = regexp.MustCompile(`wasmortem ([a-z]+)`)
 
 // possible leaves out those parts of a text (lines, sentences) that use a command which does not exist.
@@ -115,9 +112,6 @@ func possible(text, separator string) string {
 	for _, p := range parts {
 		m := ownCommand.FindStringSubmatch(p)
 		missing := m != nil && !contains(Commands, m[1])
-		for _, a := range absent {
-			missing = missing || strings.Contains(p, "wasmortem "+a)
-		}
 		if missing {
 			dropped = true
 			continue

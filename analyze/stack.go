@@ -2,8 +2,8 @@ package analyze
 
 import (
 	"strconv"
-	"strings"
 
+	"github.com/wasmortem/wasmortem/analyze/native"
 	"github.com/wasmortem/wasmortem/rules"
 )
 
@@ -56,19 +56,8 @@ func (b *builder) native(f *failure) []Frame {
 			}
 			last = i
 			name := x.Captures["frame"]
-			out = append(out, Frame{Index: i, Offset: x.Captures["address"], Function: rules.Demangle(name), Kind: nativeKind(name)})
+			out = append(out, Frame{Index: i, Offset: x.Captures["address"], Function: rules.Demangle(name), Kind: native.Kind(name, "")})
 		}
 	}
 	return out
-}
-
-// nativeKind tells the process's own code from its plumbing.
-func nativeKind(name string) string {
-	switch {
-	case name == "" || strings.HasPrefix(name, "__restore_rt") || strings.Contains(name, "sigHandler"):
-		return "runtime"
-	case strings.Contains(name, "proxy_wasm::") || strings.Contains(name, "::Wasm::") || strings.HasPrefix(name, "v8::") || strings.HasPrefix(name, "wasm::"):
-		return "sdk"
-	}
-	return "user"
 }

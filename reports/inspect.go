@@ -43,6 +43,9 @@ func filePage(f *inspect.File) *Page {
 	case f.CoreDump != nil:
 		p.Lead = append(p.Lead, fmt.Sprintf("A wasm core dump, %s.", size(f.Bytes)))
 		p.Parts = coreDumpPage(f.CoreDump)
+	case f.Process != nil:
+		p.Lead = append(p.Lead, fmt.Sprintf("A core dump of a native process for %s, %s.", f.Process.Machine, size(f.Bytes)))
+		p.Parts = processPage(f.Process)
 	default:
 		p.Lead = append(p.Lead, fmt.Sprintf("No module and no core dump, %s: %s.", size(f.Bytes), strings.TrimSuffix(f.Error, ".")))
 		return p

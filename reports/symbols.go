@@ -17,10 +17,23 @@ const maxSymbolFrames = 200
 // WriteSymbols writes backtraces with their source lines as table (text for a terminal), markdown or json.
 func WriteSymbols(w io.Writer, a *symbolize.Answer, format string, o Options) error {
 	switch format {
-	case "table":
-		return writeText(w, symbolsText(a, terminal{o.columns(), o.Color}))
-	case "markdown":
-		return writeText(w, symbolsMarkdown(a))
+	case "table", "markdown":
+		if len(a.Backtraces) > 0 || len(a.Native) == 0 {
+			text := symbolsText(a, terminal{o.columns(), o.Color})
+			if format == "markdown" {
+				text = symbolsMarkdown(a)
+			}
+			if len(a.Native) > 0 {
+				text += "\n"
+			}
+			if err := writeText(w, text); err != nil {
+				return err
+			}
+		}
+		if len(a.Native) > 0 {
+			return WritePage(w, nativePage(a), format, o)
+		}
+		return nil
 	case "json":
 		return encode(w, a)
 	}

@@ -26,8 +26,11 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/wasmortem/wasmortem/analyze/native"
 	"github.com/wasmortem/wasmortem/analyze/symbolize"
 	"github.com/wasmortem/wasmortem/ingest/archive"
+	"github.com/wasmortem/wasmortem/ingest/elf"
+	"github.com/wasmortem/wasmortem/ingest/elfcore"
 	"github.com/wasmortem/wasmortem/ingest/wasm"
 )
 
@@ -51,26 +54,37 @@ type Report struct {
 // File is one file. One of the fields behind Error is set, or none when the file is of no kind known here.
 type File struct {
 	Path     string    `json:"path"` // "image.tar!blobs/sha256/…!plugin.wasm" inside archives
-	Kind     string    `json:"kind"` // wasm-module, wasm-coredump, unknown
+	Kind     string    `json:"kind"` // wasm-module, wasm-coredump, elf-core, unknown
 	Bytes    int64     `json:"bytes"`
 	Error    string    `json:"error,omitempty"` // why it could not be read, or not to its end; what there is is told even so
 	Module   *Module   `json:"module,omitempty"`
 	CoreDump *CoreDump `json:"coredump,omitempty"`
+	// Process is what a core dump of a native process, of Envoy mostly, tells.
+	Process *native.Process `json:"process,omitempty"`
 }
 
 // Options are what helps to read a file.
 type Options struct {
-	Modules *symbolize.Symbolizer // given modules, for core dumps and to find twins; nil for none
-	Limits  archive.Limits
-	Stdin   io.Reader
+	Modules  *symbolize.Symbolizer // given modules, for core dumps and to find twins; nil for none
+	Binaries []string              // files and folders with programs and libraries, for core dumps of native processes
+	Limits   archive.Limits
+	Stdin    io.Reader
+}
+
+// content is what a file holds.
+type content struct {
+	io.Reader
+	at   io.ReaderAt // nil for what can only be read once
+	size int64
 }
 
 // kinds are the kinds of files, told apart by their first bytes.
 var kinds = []struct {
 	is   func(head []byte) bool
-	read func(f *File, r io.Reader, o Options)
+	read func(ctx context.Context, f *File, c content, o Options)
 }{
 	{func(head []byte) bool { return bytes.HasPrefix(head, []byte("\x00asm")) }, readWasm},
+	{elfcore.Is, readCore},
 }
 
 // maxFiles bounds the list: a folder of builds has dozens.
@@ -99,7 +113,9 @@ func Read(ctx context.Context, path string, o Options) (*Report, error) {
 				warn(e.Path, fmt.Sprintf("more than %d files: not inspected", maxFiles))
 				return nil
 			}
-			k.read(&f, r, o)
+			c := content{Reader: r, size: e.Size}
+			c.at, _ = e.R.(io.ReaderAt)
+			k.read(ctx, &f, c, o)
 			rep.Files = append(rep.Files, f)
 			return ctx.Err()
 		}
@@ -133,14 +149,14 @@ func What(head []byte) string {
 	case strings.HasPrefix(text, "version https://git-lfs"):
 		return "a pointer of Git LFS, not the file itself: fetch it with git lfs pull"
 	case bytes.HasPrefix(head, []byte("\x7fELF")):
-		return "an ELF file"
+		return "an ELF file, but no core dump: programs and libraries are given with --binary to inspect a core dump"
 	case err != nil:
 		return err.Error()
 	}
 	return "not known"
 }
 
-func readWasm(f *File, r io.Reader, o Options) {
+func readWasm(_ context.Context, f *File, r content, o Options) {
 	data, err := io.ReadAll(io.LimitReader(r, wasm.MaxFile+1))
 	f.Bytes, f.Kind = max(f.Bytes, int64(len(data))), "wasm-module"
 	if len(data) > wasm.MaxFile {
@@ -163,6 +179,35 @@ func readWasm(f *File, r io.Reader, o Options) {
 		f.Module = OfModule(m)
 		f.Module.Twins = twins(m, f.Path, o.Modules)
 	}
+}
+
+// readCore reads a core dump of a native process. Programs are looked for when it is known which builds are asked for.
+func readCore(ctx context.Context, f *File, r content, o Options) {
+	f.Kind = "elf-core"
+	var c *elfcore.Core
+	var err error
+	if r.at != nil && r.size > 0 {
+		c, err = elfcore.Open(r.at, r.size)
+	} else {
+		c, err = elfcore.Read(ctx, r)
+	}
+	if err != nil {
+		f.Error = err.Error()
+		return
+	}
+	f.Bytes = max(f.Bytes, c.Bytes)
+	set, err := elf.Find(ctx, o.Binaries, c.Uses)
+	if err != nil {
+		f.Error = err.Error()
+	}
+	defer set.Close()
+	var modules []native.Module
+	if o.Modules != nil {
+		for _, b := range o.Modules.Builds() {
+			modules = append(modules, native.Module{Path: b.Path, Module: b.Module})
+		}
+	}
+	f.Process = native.OfCore(c, set, modules)
 }
 
 // twins finds the given modules with the same code: the build that a stripped module comes from.

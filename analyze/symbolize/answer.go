@@ -10,7 +10,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/wasmortem/wasmortem/analyze/native"
 	"github.com/wasmortem/wasmortem/ingest/archive"
+	"github.com/wasmortem/wasmortem/ingest/elf"
 	"github.com/wasmortem/wasmortem/ingest/wasm"
 )
 
@@ -22,7 +24,14 @@ type Answer struct {
 	Schema     string   `json:"schema"`
 	Modules    []Given  `json:"modules"`    // in the order in which they were found
 	Backtraces []Traced `json:"backtraces"` // in the order of the texts
+	Native     []Native `json:"native"`     // what Envoy itself logged when it crashed
 	Skipped    []string `json:"skipped"`    // what was not read or not told, and why
+}
+
+// Native is a native backtrace of Envoy.
+type Native struct {
+	Input string `json:"input"` // path of the text
+	native.Backtrace
 }
 
 // Given is a module that was given.
@@ -142,6 +151,7 @@ type Reader struct {
 	found   []occurrence
 	dumps   []dump
 	bytes   int // of the dumps
+	native  []Native
 	skipped []string
 }
 
@@ -204,9 +214,15 @@ func (r *Reader) entry(e archive.Entry) error {
 	case bytes.IndexByte(head, 0) >= 0:
 		return nil // no text
 	}
-	list, err := Read(r.s.set, br)
+	var crashes native.Scanner
+	list, err := Read(r.s.set, io.TeeReader(br, &crashes))
 	if err != nil {
 		r.skip(e.Path, err.Error())
+	}
+	for _, t := range crashes.Backtraces() {
+		if len(r.native) < maxTraced {
+			r.native = append(r.native, Native{e.Path, t})
+		}
 	}
 	for _, t := range list {
 		r.add(e.Path, t)
@@ -229,9 +245,27 @@ func (r *Reader) add(input string, t Backtrace) {
 	r.found = append(r.found, occurrence{input, 1, t})
 }
 
+// Programs names the frames of native backtraces from programs and debug files, in files and folders. It is called after everything was read.
+func (r *Reader) Programs(ctx context.Context, paths []string) error {
+	set, err := elf.Find(ctx, paths, func(id string) bool {
+		return slices.ContainsFunc(r.native, func(n Native) bool { return n.BuildID == id })
+	})
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	for i := range r.native {
+		r.native[i].Symbolize(set)
+	}
+	for _, n := range set.Notes {
+		r.skip("--binary", n)
+	}
+	return nil
+}
+
 // Answer tells all backtraces with the modules found so far.
 func (r *Reader) Answer() *Answer {
-	a := &Answer{Schema: Schema, Modules: []Given{}, Backtraces: []Traced{}, Skipped: append([]string{}, r.skipped...)}
+	a := &Answer{Schema: Schema, Modules: []Given{}, Backtraces: []Traced{}, Native: append([]Native{}, r.native...), Skipped: append([]string{}, r.skipped...)}
 	for _, o := range r.found {
 		x := r.s.Trace(o.Backtrace)
 		x.Input, x.Count = o.input, o.count

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,7 @@ import (
 type symbolizeFlags struct {
 	format, output string
 	modules, rules []string
+	binaries       []string
 }
 
 func (a *app) symbolizeCommand() *cobra.Command {
@@ -32,9 +34,13 @@ Without FILE it reads standard input.
 
 A module is proved to be the one that failed before any line is told: offsets into another build give lines that look right. What was stripped for
 production is paired with the build that has debug information by the sha256 of its Code section. Give all builds there are, files, folders or
-archives; those inside FILE are used as well.`,
+archives; those inside FILE are used as well.
+
+The addresses that Envoy itself logs when it crashes get names with --binary: its program, or the debug file, of the build id that its version line
+begins with.`,
 		Example: `  wasmortem symbolize --module plugin.debug.wasm envoy.log
   kubectl logs deploy/checkout -c istio-proxy | wasmortem symbolize --module plugin.wasm --module builds/
+  wasmortem symbolize --binary envoy.debug envoy.log
   wasmortem symbolize bug-report.tar.gz --format json`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.symbolize(cmd.Context(), args, f) },
 	}
@@ -42,6 +48,7 @@ archives; those inside FILE are used as well.`,
 	fl.StringVar(&f.format, "format", "", "table, markdown or json (default: table on a terminal, else markdown)")
 	fl.StringVarP(&f.output, "output", "o", "", "write to this file instead of standard output")
 	fl.StringArrayVar(&f.modules, "module", nil, "module, or folder or archive with modules (repeatable)")
+	fl.StringArrayVar(&f.binaries, "binary", nil, "program or debug file of Envoy, or folder of them, for native backtraces (repeatable); matched by build id")
 	fl.StringArrayVar(&f.rules, "rules", nil, "rules file or folder to add (repeatable)")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"table", "markdown", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -59,7 +66,7 @@ func (a *app) symbolize(ctx context.Context, paths []string, f symbolizeFlags) e
 	if len(paths) == 0 {
 		paths = []string{"-"}
 	}
-	if err := missing(append(append([]string{}, f.modules...), paths...)); err != nil {
+	if err := missing(slices.Concat(f.modules, f.binaries, paths)); err != nil {
 		return err
 	}
 	if paths, err = distinctPaths(paths); err != nil {
@@ -72,8 +79,12 @@ func (a *app) symbolize(ctx context.Context, paths []string, f symbolizeFlags) e
 	if err != nil {
 		return err
 	}
+	if err := r.Programs(ctx, f.binaries); err != nil {
+		return unreadablePath(ctx, err)
+	}
 	answer := r.Answer()
 	switch {
+	case len(answer.Backtraces) == 0 && len(answer.Native) > 0:
 	case len(answer.Backtraces) == 0:
 		fmt.Fprintln(a.err, "wasmortem: no wasm backtrace found, and no panic that names its place; Envoy prints no backtrace of a module without a name section")
 	case len(answer.Modules) == 0:

@@ -91,6 +91,16 @@ func (c *Core) Module(addr uint64) *Module {
 	return nil
 }
 
+// Uses says whether a program or library of the build id was loaded.
+func (c *Core) Uses(buildID string) bool {
+	for _, m := range c.Modules {
+		if m.BuildID == buildID && buildID != "" {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *Core) mapping(addr uint64) *Mapping {
 	i, _ := slices.BinarySearchFunc(c.Mappings, addr, func(m Mapping, a uint64) int {
 		if m.End <= a {
