@@ -62,10 +62,14 @@ func Run(ctx context.Context, corpus ingest.Corpus, o Options) (*Report, error) 
 		r.Stats.Skipped = append(r.Stats.Skipped, fmt.Sprintf("%d matches were not counted: more than 50,000 different groups of them", s.dropped))
 	}
 	b := &builder{set: set, facts: facts, matches: s.matches, many: many, symbols: o.Binaries.open()}
+	var notes []string
+	b.processes, notes = o.Binaries.processes()
+	r.Stats.Skipped = append(r.Stats.Skipped, notes...)
 	for _, f := range failed {
 		r.Incidents = append(r.Incidents, b.incident(f))
 	}
 	demote(failed, r)
+	b.alone(r)
 	b.symbols.strangers(r)
 	r.Stats.Seconds = now().Sub(start).Seconds()
 	return r, err
@@ -104,6 +108,8 @@ type builder struct {
 	matches *rules.Matches
 	many    bool // several logs: files may stand for pods
 	symbols *symbols
+
+	processes []*process // core dumps
 }
 
 func (b *builder) incident(f *failure) Incident {
@@ -115,6 +121,7 @@ func (b *builder) incident(f *failure) Incident {
 	inc.Stack = b.stack(f)
 	inc.Evidence, inc.EvidenceAll = evidence(f)
 	b.symbolize(f, &inc)
+	b.joinCore(f, &inc)
 	inc.Contributing = contributing(f)
 	inc.Impact, inc.Timeline = b.impact(f, &inc.Subject)
 	inc.Spread = b.spread(f)

@@ -21,8 +21,11 @@ type Binaries struct {
 	mu    sync.Mutex // an interrupted analysis does not wait for the reading of its inputs
 	sym   *symbolize.Symbolizer
 	dumps []dumped
+	cores []cored
 	bytes int
 	given []Input
+
+	programs []string // where programs and libraries are
 }
 
 // dumped is a core dump.
@@ -59,6 +62,10 @@ func (b *Binaries) Open(ctx context.Context, paths []string, warn func(path, msg
 
 // Take reads an input that is a module or a core dump, and corrects its kind.
 func (b *Binaries) Take(in *ingest.Input, r io.Reader) {
+	if in.Kind == "elf-core" {
+		b.takeCore(in, r)
+		return
+	}
 	if in.Kind != "wasm-module" && in.Kind != "wasm-coredump" {
 		return
 	}

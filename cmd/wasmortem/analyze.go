@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +24,7 @@ import (
 // analyzeFlags are the flags of analyze.
 type analyzeFlags struct {
 	format, output, caseName, since, until, failOn string
-	rules, modules                                 []string
+	rules, modules, binaries                       []string
 	jobs                                           int
 	custody                                        bool
 }
@@ -53,6 +54,7 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
 	fl.StringVarP(&f.output, "output", "o", "", "write the report to this file instead of standard output")
 	fl.StringVar(&f.caseName, "case", "", "analyse a kept case (see: wasmortem ingest --help); with PATHs, keep them in it first")
 	fl.StringArrayVar(&f.rules, "rules", nil, "rules file or folder to add (repeatable)")
+	fl.StringArrayVar(&f.binaries, "binary", nil, "program, library or debug file, or folder of them, for ELF core dumps among the inputs (repeatable); matched by build id")
 	fl.StringArrayVar(&f.modules, "module", nil, "wasm module, or folder or archive with modules, for source lines of stacks (repeatable); matched by code, not by name")
 	fl.StringVar(&f.since, "since", "", "ignore records before: a time (2026-11-22T14:50:00Z) or an age (2h)")
 	fl.StringVar(&f.until, "until", "", "ignore records after: a time or an age")
@@ -101,7 +103,7 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	}
 	o.Version, o.Commit = buildVersion()
 
-	if err := missing(append(append([]string{}, paths...), f.modules...)); err != nil {
+	if err := missing(slices.Concat(paths, f.modules, f.binaries)); err != nil {
 		return err
 	}
 	if paths, err = distinctPaths(paths); err != nil {
@@ -118,6 +120,7 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	if err := o.Binaries.Open(ctx, f.modules, a.tell); err != nil {
 		return unreadablePath(ctx, err)
 	}
+	o.Binaries.Programs(f.binaries)
 	reading := ingest.Options{Stdin: interruptible(ctx, a.in), Hash: f.custody, Progress: a.progress(), Binary: o.Binaries.Take}
 	if f.caseName == "" {
 		corpus = ingest.Files(paths, reading)

@@ -209,6 +209,14 @@ func (c *Core) finish() error {
 	return nil
 }
 
+// Held is how many bytes of a stream are kept in memory, 0 for a file.
+func (c *Core) Held() int {
+	if k, ok := c.content.(*kept); ok {
+		return len(k.data) * 256 * page
+	}
+	return 0
+}
+
 // Problems says what is missing and what was not used.
 func (c *Core) Problems() []string { return c.problems }
 

@@ -90,6 +90,16 @@ func run(from, to string, replace []string) error {
 			}
 			slim(data)
 		} else {
+			first := int64(0)
+			for le.Uint32(p[4:])&1 == 0 && first < size && !rec.pages[off+first] {
+				first += 4096
+			}
+			if first < size { // of a stack only the part that was in use
+				h := out.Bytes()[64+i*56:]
+				le.PutUint64(h[16:], le.Uint64(p[16:])+uint64(first))
+				le.PutUint64(h[40:], le.Uint64(p[40:])-uint64(first))
+				off, size = off+first, size-first
+			}
 			for at := int64(0); at < size; at += 4096 {
 				if page := make([]byte, 4096); rec.pages[off+at] {
 					if _, err := f.ReadAt(page, off+at); err != nil {

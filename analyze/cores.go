@@ -1,0 +1,218 @@
+package analyze
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+
+	"github.com/wasmortem/wasmortem/analyze/native"
+	"github.com/wasmortem/wasmortem/ingest"
+	"github.com/wasmortem/wasmortem/ingest/elf"
+	"github.com/wasmortem/wasmortem/ingest/elfcore"
+	"github.com/wasmortem/wasmortem/rules"
+)
+
+// cored is a core dump of a native process that waits for modules and programs.
+type cored struct {
+	path string
+	*elfcore.Core
+}
+
+// process is a core dump that was looked at.
+type process struct {
+	path string
+	*native.Process
+	joined bool // it belongs to some incident
+}
+
+// Programs names files and folders with programs and libraries, for core dumps of native processes.
+func (b *Binaries) Programs(paths []string) { b.programs = paths }
+
+// takeCore reads an input that is a core dump. Of a stream only parts are held, see package elfcore.
+func (b *Binaries) takeCore(in *ingest.Input, r io.Reader) {
+	c, err := elfcore.Read(context.Background(), r)
+	if err != nil {
+		in.Warnings = append(in.Warnings, "not used: "+err.Error())
+		return
+	}
+	in.Format = c.Machine.String()
+	in.Warnings = append(in.Warnings, c.Problems()...)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.bytes+c.Held() > maxBinaries {
+		in.Warnings = append(in.Warnings, fmt.Sprintf("not used: the modules and core dumps before it take %d MiB already", b.bytes>>20))
+		return
+	}
+	b.bytes += c.Held()
+	b.cores = append(b.cores, cored{in.Path, c})
+}
+
+// processes looks at all core dumps, once all modules are there.
+func (b *Binaries) processes() (list []*process, notes []string) {
+	if b == nil {
+		return nil, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.cores) == 0 {
+		return nil, nil
+	}
+	set, err := elf.Find(context.Background(), b.programs, func(id string) bool {
+		for _, c := range b.cores {
+			if c.Uses(id) {
+				return true
+			}
+		}
+		return false
+	})
+	if err != nil {
+		notes = append(notes, err.Error())
+	}
+	defer set.Close()
+	var modules []native.Module
+	for _, x := range b.sym.Builds() {
+		modules = append(modules, native.Module{Path: x.Path, Module: x.Module})
+	}
+	for _, c := range b.cores {
+		list = append(list, &process{path: c.path, Process: native.OfCore(c.Core, set, modules)})
+	}
+	b.cores = nil
+	return list, notes
+}
+
+// signalWords are what strsignal of the C library calls signals, which Envoy prints.
+var signalWords = map[string]string{"SIGABRT": "Aborted", "SIGBUS": "Bus error", "SIGFPE": "Floating point exception", "SIGILL": "Illegal instruction", "SIGSEGV": "Segmentation fault"}
+
+// joinCore puts what a core dump tells to the incident of the same crash, or of what led to it. Addresses are different in every process, so frames that the
+// log and the dump share prove it; where Envoy logged none, the pod has to be the same, or there is only one dump.
+func (b *builder) joinCore(f *failure, inc *Incident) {
+	for _, proved := range []bool{true, false} {
+		for _, x := range append([]*failure{f}, f.below()...) {
+			if p := rules.Parent(x.cause.ID); p == native.Crash || p == native.CrashInWasm || p == "watchdog-kill" || p == "process-out-of-memory" {
+				b.joinCrash(x, inc, proved)
+			}
+		}
+	}
+}
+
+// joinCrash joins one crash with a core dump, by addresses or else by the signal.
+func (b *builder) joinCrash(f *failure, inc *Incident, proved bool) {
+	logged := b.addresses(f)
+	for _, p := range b.processes {
+		if p.joined || len(p.Threads) == 0 || p.Signal == nil {
+			continue
+		}
+		shared := 0
+		for _, x := range p.Threads[0].Frames {
+			if logged[x.Address] && !x.Inlined {
+				shared++
+			}
+		}
+		if proved && shared < 2 || !proved && (len(logged) > 1 || !b.fits(p, f, inc)) {
+			continue
+		}
+		how := fmt.Sprintf("The core dump %s is of the same crash: %d addresses of its stack are in the log.", p.path, shared)
+		if shared == 0 {
+			how = fmt.Sprintf("The core dump %s is taken for that of this crash: the log names the same signal.", p.path)
+		}
+		p.tell(inc, how)
+		return
+	}
+}
+
+// addresses are those of all native frames that the proxies of a failure logged. The watchdog ends one thread and another tells it, so threads
+// do not matter here.
+func (b *builder) addresses(f *failure) map[string]bool {
+	out := map[string]bool{}
+	rule := b.set.Rule("native-frame")
+	for _, g := range b.matches.Groups() {
+		if rule != nil && g.Rule == rule && f.proxies[g.Proxy] {
+			for _, x := range g.Kept() {
+				out[x.Captures["address"]] = true
+			}
+		}
+	}
+	return out
+}
+
+// fits says whether a core dump may be that of a crash of which the log tells no stack.
+func (b *builder) fits(p *process, f *failure, inc *Incident) bool {
+	if p.Pod != "" && len(inc.Subject.Pods) > 0 {
+		return listed(inc.Subject.Pods, p.Pod) && b.says(f, signalWords[p.Signal.Name])
+	}
+	return len(b.processes) == 1 && b.says(f, signalWords[p.Signal.Name])
+}
+
+// says looks for the words of a signal in what the findings rest on.
+func (b *builder) says(f *failure, words string) bool {
+	for _, x := range f.all() {
+		for _, a := range x.Anchors {
+			if words != "" && strings.Contains(strings.ToLower(string(a.Record.Raw)), strings.ToLower(words)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// tell adds what a core dump says to an incident.
+func (p *process) tell(inc *Incident, how string) {
+	p.joined = true
+	inc.Evidence = append(inc.Evidence, Evidence{Source: p.path, Message: strings.Join(p.Tells, "\n"), Text: p.Tells[0], Rule: "elf-core", Role: "context", Before: []string{}, After: []string{}})
+	inc.EvidenceAll++
+	if r := rules.Parent(inc.RootCause); r == native.Crash || r == native.CrashInWasm || len(inc.Stack) == 0 {
+		inc.Stack = coreStack(p.Threads[0].Frames)
+	}
+	if how != "" {
+		inc.Explained = append(inc.Explained, how)
+	}
+	inc.Explained = append(inc.Explained, p.Tells...)
+	if p.Cause == native.CrashInWasm && rules.Parent(inc.RootCause) == native.Crash {
+		inc.Explained = append(inc.Explained, "The log does not show that a plugin was running; the core dump does: read this as "+native.CrashInWasm+".")
+	}
+}
+
+// coreStack is the stack of a report: what ran when the signal came, without what its handler did.
+func coreStack(frames []native.Frame) []Frame {
+	for i := len(frames) - 1; i >= 0; i-- {
+		if frames[i].Found == "signal" {
+			frames = frames[i+1:]
+			break
+		}
+	}
+	out := []Frame{}
+	for _, x := range frames[:min(len(frames), maxStack)] {
+		name := x.Function
+		if name == "" && x.Offset != "" {
+			name = x.Object + "+" + x.Offset
+		}
+		out = append(out, Frame{Index: x.Index, Offset: x.Address, Function: cmp.Or(name, x.Object), File: x.File, Line: x.Line, Column: x.Column, Inlined: x.Inlined, Kind: x.Kind})
+	}
+	return out
+}
+
+// alone makes incidents of core dumps that no log belongs to.
+func (b *builder) alone(r *Report) {
+	for _, p := range b.processes {
+		cause := b.set.Cause(p.Cause)
+		if p.joined || cause == nil || p.Signal == nil || len(p.Threads) == 0 {
+			continue
+		}
+		f := &failure{cause: cause, proxies: map[string]bool{}}
+		inc := b.incident(f)
+		inc.Confidence, inc.Count = 0.9, 1
+		if p.Pod != "" {
+			inc.Subject.Pods = append(inc.Subject.Pods, p.Pod)
+		}
+		if p.Namespace != "" {
+			inc.Subject.Namespaces = append(inc.Subject.Namespaces, p.Namespace)
+		}
+		p.tell(&inc, "")
+		inc.Evidence[len(inc.Evidence)-1].Role = "cause"
+		r.Incidents = append(r.Incidents, inc)
+	}
+	sort.SliceStable(r.Incidents, func(i, j int) bool { return r.Incidents[i].Severity.Rank() > r.Incidents[j].Severity.Rank() })
+}
