@@ -3,6 +3,7 @@
 //
 //	go run ./bench                          all, over a log of 512 MiB
 //	go run ./bench -size 64                 quicker
+//	go run ./bench core                     threads and frames of a core dump of 2 GiB, beside eu-stack
 //	go run ./bench gen -bytes 536870912     only write the log, to standard output
 package main
 
@@ -33,6 +34,15 @@ func run(args []string) error {
 		}
 		_, err := loggen.Write(os.Stdout, o)
 		return err
+	}
+	if len(args) > 0 && args[0] == "core" {
+		fs := flag.NewFlagSet("core", flag.ExitOnError)
+		size := fs.Int64("size", 2048, "memory of the process in MiB")
+		runs := fs.Int("runs", 3, "how often each command runs; the median counts")
+		if err := fs.Parse(args[1:]); err != nil {
+			return err
+		}
+		return measureCore(*size, *runs)
 	}
 	fs := flag.NewFlagSet("bench", flag.ExitOnError)
 	size := fs.Int64("size", 512, "size of the log in MiB")

@@ -243,6 +243,26 @@ func TestSparseTar(t *testing.T) {
 }
 
 // TestSize is what Entry.Size promises.
+// TestZerosFirst unpacks what begins with more zeros than the limits allow for so few bytes, and goes on with data that weighs it up.
+func TestZerosFirst(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "core.zst")
+	f := must1(os.Create(path))
+	z := must1(zstd.NewWriter(f, zstd.WithEncoderConcurrency(1)))
+	zeros := make([]byte, 1<<20)
+	for range 100 {
+		must1(z.Write(zeros))
+	}
+	must1(io.WriteString(z, pseudoRandom(1<<20)))
+	must(z.Close())
+	must(f.Close())
+	must(Walk(context.Background(), path, nil, Limits{}, func(e Entry) error {
+		if n, err := io.Copy(io.Discard, e.R); n != 101<<20 || err != nil {
+			t.Errorf("%d bytes came out, %v; want %d", n, err, 101<<20)
+		}
+		return nil
+	}, func(path, msg string) { t.Errorf("warned of %s: %s", path, msg) }))
+}
+
 func TestSize(t *testing.T) {
 	for _, c := range []struct {
 		data string

@@ -191,6 +191,9 @@ func (w *walker) decompress(it item, c compressor) error {
 	it.s.keep()
 	start := it.s.n
 	m := &meter{w: w, root: it.root, path: it.path, format: c.name, in: func() int64 { return it.s.n - start }}
+	if it.file != nil { // a core dump may begin with gigabytes of zeros: what follows of the file counts too
+		m.in = func() int64 { return it.size }
+	}
 	inner := &stream{r: m}
 	d, err := c.open(it.s)
 	if err == nil {
