@@ -26,7 +26,7 @@ type analyzeFlags struct {
 	format, output, caseName, since, until, failOn string
 	rules, modules, binaries                       []string
 	jobs                                           int
-	custody                                        bool
+	custody, batch, resume                         bool
 }
 
 func (a *app) analyzeCommand() *cobra.Command {
@@ -46,7 +46,8 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
   wasmortem analyze logs/ --format json --fail-on error
   wasmortem analyze logs/ --rules our-rules.yaml
   wasmortem analyze logs/ --module target/wasm32-wasip1/release/
-  wasmortem analyze --case monday --since 2026-11-22T02:00`,
+  wasmortem analyze --case monday --since 2026-11-22T02:00
+  wasmortem analyze --batch archives/ --output reports/ --resume`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.analyze(cmd.Context(), args, f) },
 	}
 	fl := cmd.Flags()
@@ -60,6 +61,8 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
 	fl.StringVar(&f.until, "until", "", "ignore records after: a time or an age")
 	fl.IntVar(&f.jobs, "jobs", 0, "how many blocks to work on at once (default: number of cores)")
 	fl.StringVar(&f.failOn, "fail-on", "", "exit 1 when an incident has at least this severity: info, warning, error, critical")
+	fl.BoolVar(&f.batch, "batch", false, "take every archive, folder and file directly under PATH as a case of its own: NAME.json and NAME.md each, and a summary, in --output DIR")
+	fl.BoolVar(&f.resume, "resume", false, "with --batch: skip cases that were finished before and have not changed")
 	fl.BoolVar(&f.custody, "custody", false, "record the sha256 of every input in the report")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formatNames(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{"info", "warning", "error", "critical"}, cobra.ShellCompDirectiveNoFileComp))
@@ -108,6 +111,16 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	}
 	if paths, err = distinctPaths(paths); err != nil {
 		return err
+	}
+	if f.resume && !f.batch {
+		return usage("--resume goes on with a batch: give --batch, too")
+	}
+	if f.batch {
+		extra := []reports.Format{format}
+		if f.format == "" {
+			extra = nil
+		}
+		return a.analyzeBatch(ctx, paths, f, o, extra)
 	}
 	if err := writable(f.output); err != nil {
 		return err

@@ -24,6 +24,7 @@ import (
 //
 //	status N PROGRAM ARG…   the program ends with this exit status
 //	inspection FILE         the file (or stdout) is what inspect writes as JSON, and follows the schema
+//	summary FILE            the file (or stdout) is the summary of a batch, and follows the schema
 //	report FILE             the file (or stdout) is a JSON report that follows the schema
 //	same FILE FILE          two JSON reports agree in all but the seconds they took
 //	gz FILE [BYTES]         packs FILE to FILE.gz, of which only so many bytes are kept
@@ -48,7 +49,7 @@ func TestScripts(t *testing.T) {
 			return false, errors.New("unknown condition " + name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": statusIs, "report": follows(reports.Schema()), "inspection": follows(inspect.JSONSchema()), "same": sameReport, "gz": gz, "holds": holds,
+			"status": statusIs, "report": follows(reports.Schema()), "inspection": follows(inspect.JSONSchema()), "summary": follows(reports.SummarySchema()), "same": sameReport, "gz": gz, "holds": holds,
 		},
 	})
 }
