@@ -192,16 +192,17 @@ func (b *Batch) trends(s *Summary, byID map[string]*IncidentOverTime) {
 	if s.From == nil || s.To == nil {
 		return
 	}
-	step := time.Hour
-	for _, longer := range []time.Duration{24 * time.Hour, 7 * 24 * time.Hour} {
-		if s.To.Sub(s.From.Time) > 96*step {
-			step = longer
-		}
+	step, all := time.Hour, s.To.Sub(s.From.Time).Hours()
+	switch {
+	case all > 96*24:
+		step = 7 * 24 * time.Hour
+	case all > 96:
+		step = 24 * time.Hour
 	}
 	s.StepHours = step.Hours()
 	from := s.From.Truncate(step)
-	if n := s.To.Sub(from) / step; n >= maxTrend {
-		from = from.Add((n - maxTrend + 1) * step) // a clock that was wrong by years makes no million steps
+	if n := int64(s.To.Sub(from) / step); n >= maxTrend {
+		from = from.Add(time.Duration(n-maxTrend+1) * step) // a clock that was wrong by years makes no million steps
 	}
 	for i := range b.cases {
 		for j := range b.cases[i].incidents {

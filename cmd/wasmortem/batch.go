@@ -204,12 +204,11 @@ func (b *batch) state(path string) (size int64, sum string) {
 			path = resolved
 		}
 		_ = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return nil
-			}
-			if info, err := d.Info(); err == nil {
-				size += info.Size()
-				fmt.Fprintln(h, p, info.Size(), info.ModTime().UnixNano())
+			if err == nil && !d.IsDir() { // the analysis will say what cannot be read
+				if info, err := d.Info(); err == nil {
+					size += info.Size()
+					fmt.Fprintln(h, p, info.Size(), info.ModTime().UnixNano())
+				}
 			}
 			return nil
 		})
