@@ -371,6 +371,9 @@ func evidenceOf(x *rules.Found, role string) Evidence {
 	e.Pod = podNameOf(x.Proxy, false)
 	if r.Kind != ingest.KindAccess && r.Kind != ingest.KindStat {
 		e.Message = strings.ToValidUTF8(r.Message[:min(len(r.Message), maxMessage)], "\uFFFD")
+		if x.Rule.ID == "request-dump" {
+			e.Message = redactDump(e.Message)
+		}
 	}
 	raw := r.Raw
 	if len(raw) > maxText {

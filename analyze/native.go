@@ -1,6 +1,7 @@
 package analyze
 
 import (
+	"regexp"
 	"strconv"
 
 	"github.com/wasmortem/wasmortem/analyze/native"
@@ -33,4 +34,15 @@ func regions(set *rules.Set, m *rules.Matches) {
 			f.Captures["region"] = r
 		}
 	}
+}
+
+// Headers of a dumped request whose values a report does not repeat, and the raw bytes that Envoy had read.
+var (
+	secretHeader = regexp.MustCompile(`(?i)'([^'\n]*(?:authorization|cookie|token|secret|password|session|signature|credential|api-?key|client-cert)[^'\n]*)', '[^\n]*`)
+	rawContents  = regexp.MustCompile(`contents: "[^\n]*`)
+)
+
+// redactDump takes secrets out of the request that Envoy dumps when it crashes. What is left is enough to replay it.
+func redactDump(dump string) string {
+	return rawContents.ReplaceAllString(secretHeader.ReplaceAllString(dump, "'$1', '(redacted)'"), "contents: (redacted)")
 }
