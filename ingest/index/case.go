@@ -25,12 +25,13 @@ const (
 type state struct {
 	Schema  string    `json:"schema"`
 	Created time.Time `json:"created"`
-	Terms   int       `json:"terms"`   // see termsVersion
-	Next    uint32    `json:"next"`    // id of the next input; ids are not used again
-	Blocks  end       `json:"blocks"`  // where the files in blocks/ end
-	Inputs  []*input  `json:"inputs"`  // in the order in which they were first read
-	Sources []source  `json:"sources"` // files that need not be opened again while they look the same
-	Notes   []string  `json:"notes"`   // what was skipped or cut on the way to the inputs
+	Terms   int       `json:"terms"`            // see termsVersion
+	Repair  bool      `json:"repair,omitempty"` // inputs are being put into the index again: until that is done it does not count
+	Next    uint32    `json:"next"`             // id of the next input; ids are not used again
+	Blocks  end       `json:"blocks"`           // where the files in blocks/ end
+	Inputs  []*input  `json:"inputs"`           // in the order in which they were first read
+	Sources []source  `json:"sources"`          // files that need not be opened again while they look the same
+	Notes   []string  `json:"notes"`            // what was skipped or cut on the way to the inputs
 }
 
 // input is an unpacked member that was read to its end.
@@ -177,14 +178,14 @@ func (c *Case) openIndex(o Options) error {
 	dir := filepath.Join(c.Dir, "index")
 	stale := c.state.Terms != termsVersion
 	if !c.write {
-		if _, err := os.Stat(dir); stale || errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(dir); stale || c.state.Repair || errors.Is(err, fs.ErrNotExist) {
 			return nil // everything can be read without
 		}
 		var err error
 		if c.index, err = o.Engine(dir, false); err != nil {
 			return fmt.Errorf("its index cannot be read: %w; remove the folder %s, and the next ingest makes it again", err, dir)
 		}
-		return nil
+		return c.trust(context.Background())
 	}
 	if stale {
 		if err := os.RemoveAll(dir); err != nil {
@@ -205,6 +206,34 @@ func (c *Case) openIndex(o Options) error {
 	return nil
 }
 
+// lists reports whether the index wants records as well.
+func (c *Case) lists() bool {
+	l, ok := c.index.(Lister)
+	return ok && l.ListsEntries()
+}
+
+// trust goes without an index that lacks inputs: somebody was killed before it could be filled, or it was put back to what it once was.
+func (c *Case) trust(ctx context.Context) error {
+	have, err := c.index.Inputs(ctx)
+	if err != nil {
+		return fmt.Errorf("reading its index: %w", err)
+	}
+	indexed := map[string]bool{}
+	for _, key := range have {
+		indexed[key] = true
+	}
+	for _, in := range c.state.Inputs {
+		if in.Count == 0 || indexed[in.key()] {
+			continue
+		}
+		c.Warnings = append(c.Warnings, "the index lacks inputs and is not used; the next ingest makes it again")
+		err := c.index.Close()
+		c.index = nil
+		return err
+	}
+	return nil
+}
+
 // align removes from the index what case.json does not list (an input that was not finished, or was replaced), and adds what it lacks.
 func (c *Case) align(ctx context.Context) error {
 	have, err := c.index.Inputs(ctx)
@@ -213,10 +242,10 @@ func (c *Case) align(ctx context.Context) error {
 	}
 	listed, indexed := map[string]bool{}, map[string]bool{}
 	for _, in := range c.state.Inputs {
-		listed[in.key()] = true
+		listed[in.key()] = !c.state.Repair // what a killed repair has left may be half of an input
 	}
 	for _, key := range have {
-		if indexed[key] = true; listed[key] {
+		if indexed[key] = listed[key]; listed[key] {
 			continue
 		}
 		if err := c.index.DeleteInput(ctx, key); err != nil {
@@ -227,11 +256,21 @@ func (c *Case) align(ctx context.Context) error {
 		if indexed[in.key()] || in.Count == 0 {
 			continue
 		}
+		if !c.state.Repair {
+			c.state.Repair = true
+			if err := c.save(); err != nil {
+				return err
+			}
+		}
 		if err := c.reindex(ctx, i); err != nil {
 			return err
 		}
 	}
-	return nil
+	if !c.state.Repair {
+		return nil
+	}
+	c.state.Repair = false
+	return c.save()
 }
 
 // save writes case.json: everything it tells of is on the disk already.

@@ -55,6 +55,8 @@ type preparedDoc struct {
 type preparer struct {
 	terms termSet
 	enc   *zstd.Encoder // nil: the block is in the store already
+
+	entries bool // the engine lists records
 }
 
 // newEncoder makes an encoder for blocks. Logs shrink to a tenth even at the fastest level.
@@ -106,11 +108,22 @@ func (p *preparer) stretch(b *ingest.Block, s stretch) (d preparedDoc) {
 		if u.joined != "" {
 			p.terms.addText([]byte(u.joined))
 		}
+		if p.entries && !u.whole && (u.rec == nil || u.rec.Offset == u.offset || !b.Input.IsDocument()) {
+			d.doc.Entries = append(d.doc.Entries, u.entry(b.Input, d.last))
+		}
 		d.see(u.time)
 		return true
 	})
 	d.doc.Terms, d.doc.Fields = p.terms.terms(), fields
 	return d
+}
+
+// entry is a unit for an engine that lists records. around is the time of the record before it.
+func (u *unit) entry(in *ingest.Input, around time.Time) Entry {
+	if u.rec != nil && (u.rec.Offset == u.offset || in.IsDocument()) {
+		return Entry{u.rec.Keep(), around}
+	}
+	return Entry{&ingest.Record{Input: in, Kind: ingest.KindText, Offset: u.offset, Line: u.line, Lines: 1, Message: string(u.pieces[0])}, around}
 }
 
 // see takes the time of the next record.
@@ -146,6 +159,11 @@ func (p *prepared) settle(before time.Time) time.Time {
 		d := &p.docs[i]
 		if d.early {
 			d.doc.widen(before)
+			for n := range d.doc.Entries {
+				if d.doc.Entries[n].Around.IsZero() {
+					d.doc.Entries[n].Around = before
+				}
+			}
 		}
 		if !d.last.IsZero() && !p.document {
 			before = d.last
@@ -163,7 +181,7 @@ func (c *Case) reindex(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	var p preparer
+	p := preparer{entries: c.lists()}
 	var docs []Doc
 	k, before := c.state.Inputs[i], time.Time{}
 	for n := range k.Count {

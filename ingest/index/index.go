@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 	"time"
+
+	"github.com/wasmortem/wasmortem/ingest"
 )
 
 // Doc is an entry of an index: a stretch of lines, and what the records that begin in it tell.
@@ -20,6 +22,21 @@ type Doc struct {
 
 	// From and Until are the times of the earliest and the latest of these records; zero when none tells a time.
 	From, Until time.Time
+
+	// Entries are the records that begin in the stretch, in order of offset; nil unless the engine asks for them (see [Lister]).
+	Entries []Entry
+}
+
+// Entry is a record as an engine gets it that shows records to people.
+type Entry struct {
+	*ingest.Record           // one that is no record (a line in no known dialect) has only Kind, place and Message
+	Around         time.Time // when Time is zero: that of the record before it, zero when there is none
+}
+
+// Lister is an [Index] that also keeps the records themselves, for programs that know nothing of this one.
+type Lister interface {
+	Index
+	ListsEntries() bool
 }
 
 // TextField is the field of [Doc.Terms].

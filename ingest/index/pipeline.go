@@ -56,7 +56,7 @@ func startPipeline(ctx context.Context, c *Case, jobs int, stop context.CancelCa
 		}
 		go func() {
 			defer enc.Close()
-			w := preparer{enc: enc}
+			w := preparer{enc: enc, entries: c.lists()}
 			for j := range p.work {
 				j.done <- w.block(j.input, j.b)
 				j.b.Release()
