@@ -27,6 +27,7 @@ type analyzeFlags struct {
 	rules, modules, binaries                       []string
 	jobs                                           int
 	custody, batch, resume                         bool
+	elastic                                        elasticFlags
 }
 
 func (a *app) analyzeCommand() *cobra.Command {
@@ -64,6 +65,7 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
 	fl.BoolVar(&f.batch, "batch", false, "take every archive, folder and file directly under PATH as a case of its own: NAME.json and NAME.md each, and a summary, in --output DIR")
 	fl.BoolVar(&f.resume, "resume", false, "with --batch: skip cases that were finished before and have not changed")
 	fl.BoolVar(&f.custody, "custody", false, "record the sha256 of every input in the report")
+	f.elastic.add(cmd, readPatience)
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formatNames(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{"info", "warning", "error", "critical"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -80,6 +82,9 @@ func formatNames() []string {
 func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error {
 	if len(paths) == 0 && f.caseName == "" {
 		return usage("analyze: which files? Give paths, - for standard input, or --case NAME (see: wasmortem analyze --help)")
+	}
+	if f.elastic.index != "" && f.caseName == "" {
+		return usage("--index names the search engine of a case: give --case NAME, too")
 	}
 	format, err := a.chooseFormat(f.format, f.output)
 	if err != nil {
@@ -138,7 +143,7 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	if f.caseName == "" {
 		corpus = ingest.Files(paths, reading)
 	} else {
-		c, kept, err := a.caseCorpus(ctx, f.caseName, paths, reading)
+		c, kept, err := a.caseCorpus(ctx, f.caseName, paths, reading, &f.elastic)
 		if err != nil {
 			return err
 		}

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wasmortem/wasmortem/ingest"
+	source "github.com/wasmortem/wasmortem/ingest/elastic"
 	"github.com/wasmortem/wasmortem/ingest/index"
-	"github.com/wasmortem/wasmortem/ingest/index/bleve"
 	"github.com/wasmortem/wasmortem/reports/escape"
 )
 
@@ -22,20 +22,24 @@ const caseHelp = "name of the case (kept below $WASMORTEM_HOME, by default the u
 func (a *app) ingestCommand() *cobra.Command {
 	var name, format string
 	var jobs int
+	var e elasticFlags
 	cmd := &cobra.Command{Use: "ingest PATH… --case NAME", Short: "Keep inputs in a searchable case",
 		Long: `Reads files, directories, archives and standard input (-) into a case: a folder that holds an index and the unpacked bytes,
-so that it can be searched and analysed after the source is gone. Run again with more files, only the new ones cost.`,
+so that it can be searched and analysed after the source is gone. Run again with more files, only the new ones cost.
+
+With --index https://HOST:9200 the index is in Elasticsearch, where Kibana shows the records, too; the bytes stay in the folder.`,
 		Example: "  wasmortem ingest bug-report.tar.gz --case monday\n  wasmortem search 'panicked' --case monday\n  wasmortem analyze --case monday",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ingest(cmd.Context(), args, name, format, jobs)
+			return a.ingest(cmd.Context(), args, name, format, jobs, &e)
 		}}
 	cmd.Flags().StringVar(&name, "case", "", caseHelp)
 	formatFlag(cmd, &format)
 	cmd.Flags().IntVar(&jobs, "jobs", 0, "how many blocks to work on at once (default: number of cores)")
+	e.add(cmd, source.DefaultPatience)
 	return cmd
 }
 
-func (a *app) ingest(ctx context.Context, paths []string, name, format string, jobs int) error {
+func (a *app) ingest(ctx context.Context, paths []string, name, format string, jobs int, e *elasticFlags) error {
 	if len(paths) == 0 || name == "" {
 		return usage("ingest: give paths and --case NAME (see: wasmortem ingest --help)")
 	}
@@ -45,7 +49,7 @@ func (a *app) ingest(ctx context.Context, paths []string, name, format string, j
 	if err := missing(paths); err != nil {
 		return err
 	}
-	result, err := a.fill(ctx, paths, name, jobs)
+	result, err := a.fill(ctx, paths, name, jobs, e)
 	if err != nil {
 		return err
 	}
@@ -63,8 +67,8 @@ type filled struct {
 }
 
 // fill reads paths into a case.
-func (a *app) fill(ctx context.Context, paths []string, name string, jobs int) (f filled, err error) {
-	c, err := a.open(name, true)
+func (a *app) fill(ctx context.Context, paths []string, name string, jobs int, ef *elasticFlags) (f filled, err error) {
+	c, err := a.open(ctx, name, true, ef)
 	if err != nil {
 		return f, err
 	}
@@ -95,13 +99,17 @@ func (a *app) ingestProgress() func(index.Progress) {
 }
 
 // open opens a case by name.
-func (a *app) open(name string, write bool) (*index.Case, error) {
+func (a *app) open(ctx context.Context, name string, write bool, e *elasticFlags) (*index.Case, error) {
 	get := func(key string) string { v, _ := a.env(key); return v }
 	dir, err := index.ResolveCase(name, get)
 	if err != nil {
 		return nil, usage("--case: %v", err)
 	}
-	c, err := index.Open(dir, index.Options{Engine: bleve.Open, Write: write})
+	engine, err := a.engine(ctx, dir, e)
+	if err != nil {
+		return nil, err
+	}
+	c, err := index.Open(dir, index.Options{Engine: engine, Write: write})
 	if err != nil {
 		return nil, status{exitUnreadable, err}
 	}
@@ -115,6 +123,7 @@ func (a *app) open(name string, write bool) (*index.Case, error) {
 type hitFlags struct {
 	name, format, since, until string
 	limit                      int
+	elastic                    elasticFlags
 }
 
 func (f *hitFlags) add(cmd *cobra.Command) {
@@ -123,6 +132,7 @@ func (f *hitFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.since, "since", "", "only records from then on: a time (2026-11-22T14:50:00Z) or an age (2h)")
 	cmd.Flags().StringVar(&f.until, "until", "", "only records up to then: a time or an age")
 	cmd.Flags().IntVar(&f.limit, "limit", 0, "stop after so many (0: all)")
+	f.elastic.add(cmd, readPatience)
 }
 
 func (f *hitFlags) apply(q *index.Query) (err error) {
@@ -168,7 +178,7 @@ Fields: text (when none is named), time, level, logger, pod, namespace, containe
 			if err := f.apply(&q); err != nil {
 				return err
 			}
-			c, err := a.open(f.name, false)
+			c, err := a.open(cmd.Context(), f.name, false, &f.elastic)
 			if err != nil {
 				return err
 			}
@@ -198,7 +208,7 @@ func (a *app) timelineCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := a.open(f.name, false)
+			c, err := a.open(cmd.Context(), f.name, false, &f.elastic)
 			if err != nil {
 				return err
 			}
@@ -273,13 +283,13 @@ func (a *app) hit(h *index.Hit) error {
 }
 
 // caseCorpus opens a kept case for analyze, after filling it with paths if there are any.
-func (a *app) caseCorpus(ctx context.Context, name string, paths []string, o ingest.Options) (*index.Case, *index.Corpus, error) {
+func (a *app) caseCorpus(ctx context.Context, name string, paths []string, o ingest.Options, e *elasticFlags) (*index.Case, *index.Corpus, error) {
 	if len(paths) > 0 {
-		if _, err := a.fill(ctx, paths, name, 0); err != nil {
+		if _, err := a.fill(ctx, paths, name, 0, e); err != nil {
 			return nil, nil, err
 		}
 	}
-	c, err := a.open(name, false)
+	c, err := a.open(ctx, name, false, e)
 	if err != nil {
 		return nil, nil, err
 	}
