@@ -368,6 +368,11 @@ func evidenceOf(x *rules.Found, role string) Evidence {
 	if r.Lines > 1 {
 		e.Lines = r.Lines
 	}
+	if d := r.Document; d != nil {
+		if e.Document, e.Line = d.ID, d.Line; d.Place >= 0 {
+			e.Offset += d.Place - d.Offset
+		}
+	}
 	e.Pod = podNameOf(x.Proxy, false)
 	if r.Kind != ingest.KindAccess && r.Kind != ingest.KindStat {
 		e.Message = strings.ToValidUTF8(r.Message[:min(len(r.Message), maxMessage)], "\uFFFD")

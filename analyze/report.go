@@ -116,8 +116,9 @@ type Subject struct {
 // Evidence is one record that speaks for or against the diagnosis.
 type Evidence struct {
 	Source    string `json:"source"`
-	Line      int64  `json:"line,omitempty"`  // 1-based, the first of a multi-line record
-	Lines     int    `json:"lines,omitempty"` // how many, when more than one
+	Document  string `json:"document,omitempty"` // the line's in Elasticsearch, "INDEX/_doc/ID"; then line and offset are those of the shipped file, if known
+	Line      int64  `json:"line,omitempty"`     // 1-based, the first of a multi-line record
+	Lines     int    `json:"lines,omitempty"`    // how many, when more than one
 	Offset    int64  `json:"offset"`
 	Time      *Time  `json:"time,omitempty"`
 	Message   string `json:"message,omitempty"` // the whole record unwrapped, continuation lines joined, cut at 4 KiB

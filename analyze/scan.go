@@ -225,7 +225,9 @@ func (c *candidates) confirm(rule int) {
 		c.y.outside++
 		return
 	}
-	f := &rules.Found{Rule: s.set.Rules[rule], Record: rec.Keep(), Captures: captures, Proxy: proxyOf(rec)}
+	kept := rec.Keep()
+	kept.Document = c.block.Document(rec.Offset)
+	f := &rules.Found{Rule: s.set.Rules[rule], Record: kept, Captures: captures, Proxy: proxyOf(rec)}
 	if before, after := c.block.Around(rec); len(before)+len(after) > 0 {
 		f.Around = &rules.Around{Before: string(before), After: string(after)}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sort"
 	"sync"
 	"time"
 )
@@ -32,10 +33,30 @@ type Block struct {
 	Tail        bool      // Data is the rest of a line longer than MaxLine: counted, not matched
 	First, Last time.Time // first and last time seen in Data, zero when none
 
+	// Documents tells what the lines of the block and its context were made of, in order of offsets, when that is no file; else nil.
+	Documents []Document
+
 	buf    []byte // Data == buf[lo:hi], with up to contextBefore bytes before and contextAfter after
 	lo, hi int
 	pool   *sync.Pool
 	memo   memo
+}
+
+// Document is a document of a store that a line, or several, were made of.
+type Document struct {
+	Offset int64  // in the input, where its text begins
+	ID     string // how the store calls it: "INDEX/_doc/ID"
+	Place  int64  // byte offset in the file that was shipped; negative: not known
+	Line   int64  // number of its line there; 0: not known
+}
+
+// Document is the document that an offset of the input lies in; nil when the block is of a file.
+func (b *Block) Document(offset int64) *Document {
+	i := sort.Search(len(b.Documents), func(i int) bool { return b.Documents[i].Offset > offset })
+	if i == 0 {
+		return nil
+	}
+	return &b.Documents[i-1]
 }
 
 // memo is what cutting one record has shown and the next one may use. It changes no result: candidates come in the order of lines, and

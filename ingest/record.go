@@ -126,6 +126,8 @@ type Record struct {
 
 	Pod, Namespace, Container, Node string // from the wrapper; empty when it does not tell (see also Input.Identity)
 
+	Document *Document // where the first line is from, when that is no file; set by who keeps the record
+
 	Access *Access           // for KindAccess
 	Fields map[string]string // for KindStat, KindObject and KindConfig
 }

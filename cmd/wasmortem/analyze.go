@@ -18,6 +18,7 @@ import (
 
 	"github.com/wasmortem/wasmortem/analyze"
 	"github.com/wasmortem/wasmortem/ingest"
+	source "github.com/wasmortem/wasmortem/ingest/elastic"
 	"github.com/wasmortem/wasmortem/reports"
 )
 
@@ -28,6 +29,9 @@ type analyzeFlags struct {
 	jobs                                           int
 	custody, batch, resume                         bool
 	elastic                                        elasticFlags
+
+	query  string   // of documents in Elasticsearch
+	fields []string // ROLE=NAME
 }
 
 func (a *app) analyzeCommand() *cobra.Command {
@@ -48,7 +52,8 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
   wasmortem analyze logs/ --rules our-rules.yaml
   wasmortem analyze logs/ --module target/wasm32-wasip1/release/
   wasmortem analyze --case monday --since 2026-11-22T02:00
-  wasmortem analyze --batch archives/ --output reports/ --resume`,
+  wasmortem analyze --batch archives/ --output reports/ --resume
+  wasmortem analyze 'elasticsearch+https://es.example.com:9200/filebeat-*' --query kubernetes.namespace:shop --since 6h`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.analyze(cmd.Context(), args, f) },
 	}
 	fl := cmd.Flags()
@@ -66,6 +71,8 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
 	fl.BoolVar(&f.resume, "resume", false, "with --batch: skip cases that were finished before and have not changed")
 	fl.BoolVar(&f.custody, "custody", false, "record the sha256 of every input in the report")
 	f.elastic.add(cmd, readPatience)
+	fl.StringVar(&f.query, "query", "", "with elasticsearch+https://…: only documents that this query string finds, such as kubernetes.namespace:shop")
+	fl.StringArrayVar(&f.fields, "elastic-field", nil, "with elasticsearch+https://…: ROLE=FIELD where the documents name them unusually ("+strings.Join(source.Roles(), ", ")+"; repeatable)")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formatNames(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{"info", "warning", "error", "critical"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -111,6 +118,13 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	}
 	o.Version, o.Commit = buildVersion()
 
+	addresses, paths := splitAddresses(paths)
+	if len(addresses) > 0 && f.caseName != "" {
+		return usage("%s: documents of Elasticsearch are not kept in a case", redact(addresses[0]))
+	}
+	if (f.query != "" || len(f.fields) > 0) && len(addresses) == 0 {
+		return usage("--query and --elastic-field are for an address: elasticsearch+https://HOST:9200/INDEX")
+	}
 	if err := missing(slices.Concat(paths, f.modules, f.binaries)); err != nil {
 		return err
 	}
@@ -130,10 +144,7 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	if err := writable(f.output); err != nil {
 		return err
 	}
-	var corpus interface {
-		ingest.Corpus
-		Notes() []string
-	}
+	var corpus noted
 	o.Binaries = analyze.NewBinaries(o.Rules)
 	if err := o.Binaries.Open(ctx, f.modules, a.tell); err != nil {
 		return unreadablePath(ctx, err)
@@ -141,7 +152,9 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	o.Binaries.Programs(f.binaries)
 	reading := ingest.Options{Stdin: interruptible(ctx, a.in), Hash: f.custody, Progress: a.progress(), Binary: o.Binaries.Take}
 	if f.caseName == "" {
-		corpus = ingest.Files(paths, reading)
+		if corpus, err = a.sources(ctx, addresses, paths, reading, &f, &o); err != nil {
+			return err
+		}
 	} else {
 		c, kept, err := a.caseCorpus(ctx, f.caseName, paths, reading, &f.elastic)
 		if err != nil {
@@ -181,7 +194,7 @@ func missing(paths []string) error {
 			continue
 		}
 		if strings.Contains(p, "://") {
-			return usage("%s: addresses are not supported here; give a file, a folder or -", p)
+			return usage("%s: addresses are not supported here; give a file, a folder or -", redact(p))
 		}
 		if _, err := os.Stat(p); err != nil {
 			return status{exitUnreadable, fmt.Errorf("cannot read %s: %w", p, errors.Unwrap(err))}
@@ -274,7 +287,7 @@ func (a *app) warnInputs(r *analyze.Report) {
 		switch {
 		case in.Error != "":
 			fmt.Fprintf(a.err, "wasmortem: %s: %s\n", in.Path, in.Error)
-		case in.Bytes == 0:
+		case in.Bytes == 0 && in.Lines == 0:
 			fmt.Fprintf(a.err, "wasmortem: %s is empty\n", in.Path)
 		case in.Kind == "unknown":
 			fmt.Fprintf(a.err, "wasmortem: %s is no text, and nothing else that is known: not read\n", in.Path)

@@ -3,14 +3,18 @@ package main
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/wasmortem/wasmortem/analyze"
+	"github.com/wasmortem/wasmortem/ingest"
 	source "github.com/wasmortem/wasmortem/ingest/elastic"
 	"github.com/wasmortem/wasmortem/ingest/index"
 	"github.com/wasmortem/wasmortem/ingest/index/bleve"
@@ -130,4 +134,98 @@ func cutName(path string) (before, name string) {
 	path = strings.TrimSuffix(path, "/")
 	i := strings.LastIndexByte(path, '/')
 	return path[:max(i, 0)], path[i+1:]
+}
+
+// noted is a corpus that tells what it left out.
+type noted interface {
+	ingest.Corpus
+	Notes() []string
+}
+
+// elasticScheme begins an address of documents: elasticsearch+https://HOST:9200/INDEX-PATTERN.
+const elasticScheme = "elasticsearch+"
+
+// splitAddresses sets addresses of Elasticsearch apart from paths.
+func splitAddresses(all []string) (addresses, paths []string) {
+	for _, p := range all {
+		if strings.HasPrefix(p, elasticScheme+"http://") || strings.HasPrefix(p, elasticScheme+"https://") {
+			addresses = append(addresses, p)
+		} else {
+			paths = append(paths, p)
+		}
+	}
+	return addresses, paths
+}
+
+// redact hides a password in an address.
+func redact(address string) string {
+	if u, err := url.Parse(address); err == nil {
+		return u.Redacted()
+	}
+	return "the address"
+}
+
+// sources is what analyze reads without a case: paths, and the documents of addresses.
+func (a *app) sources(ctx context.Context, addresses, paths []string, reading ingest.Options, f *analyzeFlags, o *analyze.Options) (noted, error) {
+	var all joined
+	if len(paths) > 0 || len(addresses) == 0 {
+		all = append(all, ingest.Files(paths, reading))
+	}
+	fields := map[string]string{}
+	for _, m := range f.fields {
+		role, name, ok := strings.Cut(m, "=")
+		if !ok || !slices.Contains(source.Roles(), role) || name == "" {
+			return nil, usage("--elastic-field %s: want ROLE=FIELD, ROLE one of %s", m, strings.Join(source.Roles(), ", "))
+		}
+		fields[role] = name
+	}
+	for _, address := range addresses {
+		u, err := url.Parse(strings.TrimPrefix(address, elasticScheme))
+		if err != nil {
+			return nil, usage("%s is no address: want elasticsearch+https://HOST:9200/INDEX-PATTERN", redact(address))
+		}
+		before, pattern := cutName(u.Path)
+		if pattern == "" {
+			return nil, usage("%s: which indices? Want elasticsearch+https://HOST:9200/INDEX-PATTERN, such as filebeat-*", redact(address))
+		}
+		u.Path = before
+		c, err := a.client(ctx, u, &f.elastic)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c.Corpus(pattern, source.Options{Query: f.query, Since: o.Since, Until: o.Until, Fields: fields, Progress: reading.Progress}))
+	}
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	return all, nil
+}
+
+// joined is several corpora as one.
+type joined []noted
+
+func (j joined) Blocks(ctx context.Context, literals [][]byte) iter.Seq2[*ingest.Block, error] {
+	return func(yield func(*ingest.Block, error) bool) {
+		for _, c := range j {
+			for b, err := range c.Blocks(ctx, literals) {
+				if !yield(b, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (j joined) Inputs() (all []*ingest.Input) {
+	for _, c := range j {
+		all = append(all, c.Inputs()...)
+	}
+	return all
+}
+
+func (j joined) Notes() (all []string) {
+	for _, c := range j {
+		all = append(all, c.Notes()...)
+	}
+	return all
 }

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
@@ -56,6 +57,7 @@ type Client struct {
 	patience time.Duration
 	tell     func(string)
 	stop     <-chan struct{}
+	received atomic.Int64 // bytes of answers
 }
 
 // Connect makes a client. Nothing is asked of the cluster yet.
@@ -242,6 +244,7 @@ func (c *Client) once(ctx context.Context, request Request, out any) (wait time.
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	c.received.Add(int64(len(body)))
 	switch {
 	case ctx.Err() != nil:
 		return -1, ctx.Err()

@@ -64,7 +64,11 @@ func Engine(o Options) index.Engine {
 		}
 		ctx := context.Background()
 		if write {
-			return create(ctx, dir, &o)
+			x, err := create(ctx, dir, &o)
+			if err != nil {
+				return nil, err // not a nil *Index, which is no nil Index
+			}
+			return x, nil
 		}
 		s, err := load(dir)
 		if err != nil {
