@@ -102,6 +102,7 @@ and says what failed first, why, how sure that is, and what to do.
   wasmortem search 'panicked' --case monday        exact records, in order of time
   wasmortem symbolize --module plugin.wasm log     source lines of a backtrace
   wasmortem runbook missing-import                 what to do about a cause
+  wasmortem preflight plugin.wasm --host all       would these proxies load it, what would one see if it failed
   wasmortem inspect plugin.wasm                    what a module or a core dump is and tells
   wasmortem collect --namespace shop               a script that collects what a post-mortem needs
 
@@ -122,7 +123,7 @@ Every flag can be set in the environment (WASMORTEM_FORMAT=json) or in a configu
 	for _, c := range []*cobra.Command{
 		a.analyzeCommand(), a.ingestCommand(), a.searchCommand(), a.timelineCommand(),
 		a.symbolizeCommand(), a.replayCommand(),
-		a.inspectCommand(),
+		a.inspectCommand(), a.preflightCommand(),
 		a.rulesCommand(), a.runbookCommand(),
 		a.collectCommand(),
 		a.versionCommand(),

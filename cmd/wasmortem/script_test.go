@@ -17,6 +17,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/wasmortem/wasmortem/analyze/inspect"
+	"github.com/wasmortem/wasmortem/analyze/preflight"
 	"github.com/wasmortem/wasmortem/reports"
 )
 
@@ -25,6 +26,7 @@ import (
 //	status N PROGRAM ARG…   the program ends with this exit status
 //	inspection FILE         the file (or stdout) is what inspect writes as JSON, and follows the schema
 //	summary FILE            the file (or stdout) is the summary of a batch, and follows the schema
+//	preflighted FILE        the same for preflight
 //	report FILE             the file (or stdout) is a JSON report that follows the schema
 //	same FILE FILE          two JSON reports agree in all but the seconds they took
 //	gz FILE [BYTES]         packs FILE to FILE.gz, of which only so many bytes are kept
@@ -50,6 +52,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": statusIs, "report": follows(reports.Schema()), "inspection": follows(inspect.JSONSchema()), "summary": follows(reports.SummarySchema()), "same": sameReport, "gz": gz, "holds": holds,
+			"preflighted": follows(preflight.JSONSchema()),
 		},
 	})
 }

@@ -31,6 +31,7 @@ var (
 	ErrNotWasm   = errors.New("not a wasm module")
 	ErrComponent = errors.New("a component, not a module")
 	ErrTruncated = errors.New("cut off")
+	ErrEmpty     = fmt.Errorf("%w: the file is empty", ErrNotWasm)
 )
 
 // What is read at most, the same as V8 accepts; a module with more is refused by the proxy as well.
@@ -317,7 +318,7 @@ func Parse(data []byte) (*Module, error) {
 func header(b []byte) error {
 	switch {
 	case len(b) == 0:
-		return fmt.Errorf("%w: the file is empty", ErrNotWasm)
+		return ErrEmpty
 	case len(b) < 8 && bytes.HasPrefix(magic, b[:min(4, len(b))]):
 		return fmt.Errorf("%w: %d bytes, not even the header of 8", ErrTruncated, len(b))
 	case bytes.HasPrefix(bytes.TrimLeft(b[:min(len(b), 256)], " \t\r\n"), []byte("(module")):

@@ -120,7 +120,7 @@ type origin struct {
 	Sources    []string
 }
 
-// hostsFile is the part of hosts.yaml that this package reads; the rest of the table is for whoever loads a module on paper.
+// hostsFile is the part of hosts.yaml that this package reads; the rest is for whoever reads the table.
 type hostsFile struct {
 	Envoy struct {
 		WASIModules []string `yaml:"wasi_modules"`
@@ -129,12 +129,9 @@ type hostsFile struct {
 			EnvByABI map[string]map[string]string `yaml:"env_by_abi"`
 			WASI     map[string]string
 		}
-		Additions []struct {
-			Since     string
-			Also      []string
-			Env, WASI map[string]string
-		}
-		Releases []struct{ Version string }
+		Additions []additions
+		Releases  []release
+		contract  `yaml:",inline"`
 	}
 	Higress struct {
 		ExtraEnv map[string]struct{ Signature, Since string } `yaml:"extra_env"`

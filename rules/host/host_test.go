@@ -293,3 +293,62 @@ func FuzzLookups(f *testing.F) {
 		IstioOfEnvoy(name)
 	})
 }
+
+// TestParseHost reads what people give as --host, and says what is known instead.
+func TestParseHost(t *testing.T) {
+	for text, want := range map[string]string{
+		"envoy:1.36": "envoy 1.36/1.36/", "Envoy:v1.36.2": "envoy 1.36.2/1.36/1.36.2", "istio:1.24": "istio 1.24/1.32/", "istio:1.24.3": "istio 1.24.3/1.32/",
+		"envoy:1.28.1-dev": "envoy 1.28.1/1.28/1.28.1", "istio:1.20-alpha.abc-Clean": "istio 1.20/1.28/",
+		"envoy": "!", "envoy:": "!", "envoy:1": "!", "envoy:1.99": "!", "istio:1.31": "!", "nginx:1.36": "!", "envoy:1.36;x": "!", "": "!",
+	} {
+		h, err := ParseHost(text)
+		got := h.Name + "/" + h.Envoy + "/" + h.Patch
+		if err != nil {
+			got = "!"
+		}
+		if got != want {
+			t.Errorf("ParseHost(%q) = %s, %v; want %s", text, got, err, want)
+		}
+	}
+}
+
+// TestHostTable: some rows that were seen on real Envoys.
+func TestHostTable(t *testing.T) {
+	for _, c := range []struct {
+		host, module, name, abi string
+		signature               string
+	}{
+		{"envoy:1.20", "wasi_snapshot_preview1", "path_open", "0_2_1", ""},
+		{"envoy:1.21", "wasi_unstable", "path_open", "0_2_1", "i32 i32 i32 i32 i32 i64 i64 i32 i32 -> i32"},
+		{"envoy:1.32", "wasi_snapshot_preview1", "sched_yield", "0_2_1", ""},
+		{"envoy:1.32.13", "wasi_snapshot_preview1", "sched_yield", "0_2_1", "void -> i32"},
+		{"envoy:1.32.12", "wasi_snapshot_preview1", "sched_yield", "0_2_1", ""},
+		{"envoy:1.40", "env", "sched_yield", "0_2_1", ""},
+		{"envoy:1.36", "env", "proxy_continue_stream", "0_1_0", ""},
+		{"envoy:1.36", "env", "proxy_continue_stream", "0_2_0", "i32 -> i32"},
+		{"envoy:1.36", "env", "proxy_get_log_level", "0_2_0", ""},
+		{"envoy:1.36", "env", "proxy_log", "", "i32 i32 i32 -> i32"},
+	} {
+		h, err := ParseHost(c.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := h.Function(c.module, c.name, c.abi); got != c.signature || ok != (c.signature != "") {
+			t.Errorf("%s: %s.%s is %q, want %q", c.host, c.module, c.name, got, c.signature)
+		}
+	}
+	for _, h := range Hosts() {
+		n, f := h.Frames()
+		if want := map[bool]int{true: 20, false: 10}[h.Since("1.39")]; n != want || f.Source == "" || f.Checked == "" {
+			t.Errorf("%s keeps %d frames, want %d (%+v)", h.Name, n, want, f)
+		}
+		if len(h.Runs()) > 0 != (h.Envoy == "1.36" || h.Envoy == "1.37" || h.Envoy == "1.39" || h.Envoy == "1.40") {
+			t.Errorf("%s was run on %v", h.Name, h.Runs())
+		}
+		for name := range knowledge().hosts.Envoy.Features.Shipped {
+			if since, has, known, _ := h.Feature(name); len(h.Runs()) > 0 && (!has || !known) {
+				t.Errorf("%s, which was run, lacks %s (since V8 %s, has %s)", h.Name, name, since, h.V8())
+			}
+		}
+	}
+}
