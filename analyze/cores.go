@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/wasmortem/wasmortem/analyze/native"
@@ -111,16 +112,32 @@ func (b *builder) joinCrash(f *failure, inc *Incident, proved bool) {
 				shared++
 			}
 		}
-		if proved && shared < 2 || !proved && (len(logged) > 1 || !b.fits(p, f, inc)) {
+		thread := sameThread(f, p.Threads[0].TID)
+		if proved && shared < 2 && !(shared == 1 && thread) || !proved && (len(logged) > 1 && !thread || !b.fits(p, f, inc)) {
 			continue
 		}
 		how := fmt.Sprintf("The core dump %s is of the same crash: %d addresses of its stack are in the log.", p.path, shared)
+		if shared == 1 {
+			how = fmt.Sprintf("The core dump %s is of the same crash: thread %d, and an address of its stack is in the log.", p.path, p.Threads[0].TID)
+		}
 		if shared == 0 {
 			how = fmt.Sprintf("The core dump %s is taken for that of this crash: the log names the same signal.", p.path)
 		}
 		p.tell(inc, how)
 		return
 	}
+}
+
+// sameThread says whether a thread of that number wrote what a failure rests on.
+func sameThread(f *failure, tid int) bool {
+	for _, x := range f.all() {
+		for _, a := range x.Anchors {
+			if a.Record.Thread == strconv.Itoa(tid) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // addresses are those of all native frames that the proxies of a failure logged. The watchdog ends one thread and another tells it, so threads
