@@ -488,7 +488,7 @@ func getProperty(h *host, g guest, a []uint64) status {
 	if !in {
 		return invalidMemory
 	}
-	v, st := h.property(keyOf(path))
+	v, st := h.property(keyOf(path), strings.Contains(path, ".") && !strings.Contains(path, "\x00"))
 	if st != ok {
 		return st
 	}
@@ -514,7 +514,9 @@ func setProperty(h *host, g guest, a []uint64) status {
 
 // property gives the value of an attribute. Numbers are 8 bytes, texts are themselves. What neither the request nor the scenario tells is not
 // found, as most of Envoy's attributes are in some phase.
-func (h *host) property(key string) ([]byte, status) {
+//
+// A path written with dots instead of zero bytes is one name, which no attribute has.
+func (h *host) property(key string, dotted bool) ([]byte, status) {
 	if v, there := h.sc.Properties[key]; there {
 		return []byte(v), ok
 	}
@@ -525,29 +527,29 @@ func (h *host) property(key string) ([]byte, status) {
 		return []byte(h.sc.Plugin.RootID), ok
 	case "plugin_vm_id":
 		return []byte(h.sc.Plugin.VMID), ok
-	case "", "request", "response", "connection", "upstream", "xds", "filter_state":
+	case "", "xds":
 		return nil, serializationFailure
-	case "node.id":
-		return []byte("replay"), ok
-	case "listener_direction", "xds.listener_direction":
-		return number64(1), ok // inbound
 	}
 	s := h.current.stream
 	if s == nil {
 		return nil, notFound
 	}
+	switch key {
+	case "request", "response", "connection", "upstream", "filter_state":
+		return nil, serializationFailure
+	}
 	if v, there := s.properties[strings.TrimPrefix(key, "filter_state.wasm.")]; there {
 		return v, ok
 	}
-	if v, there := s.property(h, key); there {
+	if v, there := s.property(h, key); there && !dotted {
 		return v, ok
 	}
 	return nil, notFound
 }
 
 func (s *stream) property(h *host, key string) ([]byte, bool) {
-	of := func(kind int, name string) ([]byte, bool) {
-		if s.maps[kind] == nil || kind == responseHeaders && s.step < stepResponseHeaders {
+	of := func(kind int, name string) ([]byte, bool) { // as the wrappers of Envoy's expressions, from what the context holds now
+		if s.maps[kind] == nil || !s.live[kind] && !s.logging {
 			return nil, false
 		}
 		v, there := s.maps[kind].get(strings.ToLower(name))
@@ -558,18 +560,15 @@ func (s *stream) property(h *host, key string) ([]byte, bool) {
 			return of(kind, name)
 		}
 	}
-	if s.maps[requestHeaders] == nil || strings.HasPrefix(key, "request.") && s.step <= stepCreate {
-		return nil, false
-	}
-	path, _ := s.maps[requestHeaders].get(":path")
-	bare, query, _ := strings.Cut(path, "?")
+	path, there := of(requestHeaders, ":path")
+	bare, query, _ := strings.Cut(string(path), "?")
 	switch key {
 	case "request.path":
 		return of(requestHeaders, ":path")
 	case "request.url_path":
-		return []byte(bare), true
+		return []byte(bare), there
 	case "request.query":
-		return []byte(query), true
+		return []byte(query), there
 	case "request.host":
 		return of(requestHeaders, ":authority")
 	case "request.scheme":
@@ -591,8 +590,11 @@ func (s *stream) property(h *host, key string) ([]byte, bool) {
 	case "request.duration", "response.total_size", "response.code_details":
 		return nil, false
 	case "response.code":
-		code, there := of(responseHeaders, ":status")
-		return number64(decimal(string(code))), there
+		if s.maps[responseHeaders] == nil || s.step <= stepResponseHeaders {
+			return nil, false
+		}
+		code, there := s.maps[responseHeaders].get(":status")
+		return number64(decimal(code)), there
 	case "response.size":
 		return number64(uint64(len(s.body[responseBody]))), s.step > stepResponseHeaders
 	case "response.flags":

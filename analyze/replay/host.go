@@ -328,7 +328,7 @@ func getHeader(h *host, g guest, a []uint64) status {
 	}
 	m, _ := h.view(a[0])
 	if m == nil {
-		if s := h.current.stream; s != nil && s.logging && a[0] <= responseTrailers {
+		if s := h.current.stream; s != nil && s.logging && a[0] <= callTrailers {
 			return notFound
 		}
 		return badArgument
@@ -524,7 +524,7 @@ func (h *host) buffer(kind uint64) ([]byte, status) {
 		}
 		return []byte(h.sc.PluginConfig), ok
 	case callData:
-		return nil, notFound
+		return nil, ok
 	}
 	return nil, badArgument
 }

@@ -16,8 +16,9 @@ type plugin struct {
 	alloc   []byte // of proxy_on_memory_allocate; nil returns 1024
 	start   []byte // _initialize; nil: there is none
 	pages   int
-	imports []string // of env: "proxy_log iii:i"
-	exports map[string]string
+	imports []string          // of env: "proxy_log iii:i"
+	exports map[string]string // callback → signature; each returns 0, or what the first import returns
+	called  bool              // every callback calls the first import, and returns its result
 }
 
 func (p plugin) bytes() []byte {
@@ -60,13 +61,24 @@ func (p plugin) bytes() []byte {
 	}
 	add("proxy_abi_version_0_2_1", ":", 0, nil)
 	add("proxy_on_memory_allocate", "i:i", 0, alloc)
-	add("proxy_on_context_create", "ii:", 0, nil)
+	create := []byte(nil)
+	if p.called {
+		create = []byte{0x10, 0, 0x1a}
+	}
+	add("proxy_on_context_create", "ii:", 0, create)
 	add("proxy_on_request_headers", "iii:i", p.locals, p.body)
 	if p.start != nil {
 		add("_initialize", ":", 0, p.start)
 	}
 	for name, sig := range p.exports {
-		add(name, sig, 0, []byte{0x41, 0})
+		switch {
+		case !p.called:
+			add(name, sig, 0, []byte{0x41, 0})
+		case strings.HasSuffix(sig, ":"):
+			add(name, sig, 0, []byte{0x10, 0, 0x1a})
+		default:
+			add(name, sig, 0, []byte{0x10, 0})
+		}
 	}
 	exports = append(text(exports, "memory"), 2, 0)
 	out := []byte{0, 'a', 's', 'm', 1, 0, 0, 0}
@@ -210,6 +222,20 @@ func TestHostMemory(t *testing.T) {
 	res := mustRun(t, x, &Scenario{})
 	if !strings.Contains(strings.Join(res.Warnings, "\n"), "left more than 256 MiB") {
 		t.Errorf("500 MiB of shared data gave no warning: %q", res.Warnings)
+	}
+}
+
+// A plugin that makes work for itself for ever comes to an end.
+func TestEndlessEvents(t *testing.T) {
+	probe := func(h *host, g guest) uint64 {
+		g.mod.Memory().Write(64, []byte("q"))
+		registerQueue(h, g, []uint64{64, 1, 128})
+		enqueue(h, g, []uint64{1, 64, 1})
+		return 1
+	}
+	res := mustRun(t, probing(t, &probe), &Scenario{})
+	if !strings.Contains(strings.Join(res.Warnings, "\n"), "the rest is not played") {
+		t.Errorf("endless queue items gave no warning: %q", res.Warnings)
 	}
 }
 

@@ -20,8 +20,11 @@ func (x *Machine) Minimize(ctx context.Context, sc *Scenario) (small *Scenario, 
 	if err != nil {
 		return nil, 0, err
 	}
-	if first.Failure == nil || first.Failure.Kind == Load {
-		return nil, 1, fmt.Errorf("nothing to reduce: %s", strings.Join(append(first.Reasons, "the module does not run"), "; "))
+	if first.Failure == nil {
+		return nil, 1, fmt.Errorf("nothing to reduce: %s", strings.Join(first.Reasons, "; "))
+	}
+	if first.Failure.Kind == Load {
+		return nil, 1, fmt.Errorf("nothing to reduce: the module does not run: %s", first.Failure.Text)
 	}
 	m := &minimizer{ctx: ctx, x: x, want: first.Failure, trials: 1}
 	s := *sc
