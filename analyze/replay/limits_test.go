@@ -18,7 +18,10 @@ type plugin struct {
 	pages   int
 	imports []string          // of env: "proxy_log iii:i"
 	exports map[string]string // callback → signature; each returns 0, or what the first import returns
-	called  bool              // every callback calls the first import, and returns its result
+	abi     string            // of its mark; default 0_2_1
+	// twoParams: the request callback has two parameters; lentMemory: the memory is imported
+	twoParams, lentMemory bool
+	called                bool // every callback calls the first import, and returns its result
 }
 
 func (p plugin) bytes() []byte {
@@ -59,14 +62,21 @@ func (p plugin) bytes() []byte {
 	if alloc == nil {
 		alloc = []byte{0x41, 0x80, 0x08}
 	}
-	add("proxy_abi_version_0_2_1", ":", 0, nil)
+	if p.abi == "" {
+		p.abi = "0_2_1"
+	}
+	add("proxy_abi_version_"+p.abi, ":", 0, nil)
 	add("proxy_on_memory_allocate", "i:i", 0, alloc)
 	create := []byte(nil)
 	if p.called {
 		create = []byte{0x10, 0, 0x1a}
 	}
 	add("proxy_on_context_create", "ii:", 0, create)
-	add("proxy_on_request_headers", "iii:i", p.locals, p.body)
+	sig := "iii:i"
+	if p.twoParams {
+		sig = "ii:i"
+	}
+	add("proxy_on_request_headers", sig, p.locals, p.body)
 	if p.start != nil {
 		add("_initialize", ":", 0, p.start)
 	}
@@ -83,9 +93,16 @@ func (p plugin) bytes() []byte {
 	exports = append(text(exports, "memory"), 2, 0)
 	out := []byte{0, 'a', 's', 'm', 1, 0, 0, 0}
 	out = section(out, wasm.TypeSection, append(number(nil, uint64(len(count))), types...))
-	out = section(out, wasm.ImportSection, append(number(nil, uint64(len(p.imports))), imports...))
+	lent := 0
+	if p.lentMemory {
+		lent = 1
+		imports = append(text(text(imports, "env"), "memory"), 2, 0, 1)
+	}
+	out = section(out, wasm.ImportSection, append(number(nil, uint64(len(p.imports)+lent)), imports...))
 	out = section(out, wasm.FunctionSection, append(number(nil, uint64(n)), functions...))
-	out = section(out, wasm.MemorySection, number([]byte{1, 0}, uint64(max(p.pages, 1))))
+	if !p.lentMemory {
+		out = section(out, wasm.MemorySection, number([]byte{1, 0}, uint64(max(p.pages, 1))))
+	}
 	out = section(out, wasm.ExportSection, append(number(nil, uint64(n+1)), exports...))
 	return section(out, wasm.CodeSection, append(number(nil, uint64(n)), code...))
 }

@@ -87,8 +87,12 @@ type EnvoyCrash struct {
 	Text  string `json:"text"`
 }
 
+// Schema names the version of the JSON form. Fields are added under the same name, never renamed or given another meaning.
+const Schema = "wasmortem.replay/1"
+
 // Result is what a replay showed.
 type Result struct {
+	Schema      string           `json:"schema"` // [Schema]
 	Module      string           `json:"module"`
 	SHA256      string           `json:"sha256"`
 	Code        string           `json:"code"` // sha256 of the Code section
@@ -242,7 +246,7 @@ func (x *Machine) Run(ctx context.Context, sc *Scenario, dump bool) (*Result, er
 	if err := sc.Check(); err != nil {
 		return nil, err
 	}
-	res := &Result{Module: x.Path, SHA256: x.Module.FileHash(), Code: x.Module.CodeHash(), Envoy: DefaultEnvoy, Stuck: []string{}, Log: []Line{}, Callbacks: []Callback{},
+	res := &Result{Schema: Schema, Module: x.Path, SHA256: x.Module.FileHash(), Code: x.Module.CodeHash(), Envoy: DefaultEnvoy, Stuck: []string{}, Log: []Line{}, Callbacks: []Callback{},
 		HostCalls: []HostCall{}, Reasons: []string{}, Warnings: append([]string{}, x.warnings...)}
 	if sc.Envoy != "" {
 		res.Envoy = sc.Envoy
