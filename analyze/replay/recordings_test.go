@@ -19,8 +19,8 @@ import (
 	"github.com/wasmortem/wasmortem/rules"
 )
 
-// labModules, a folder with all of the crash lab's modules, makes the test try every recording instead of those whose modules are kept here.
-var labModules = os.Getenv("REPLAY_MODULES")
+// labModules is a folder with all of the crash lab's modules: then every recording is tried instead of those whose modules are kept here.
+func labModules() string { return os.Getenv("REPLAY_MODULES") }
 
 func ruleSet(tb testing.TB) *rules.Set {
 	tb.Helper()
@@ -160,8 +160,8 @@ func recorded(tb testing.TB, set *rules.Set, version, id string) *Recorded {
 func module(tb testing.TB, name string) *wasm.Module {
 	tb.Helper()
 	var data []byte
-	if labModules != "" {
-		data, _ = os.ReadFile(filepath.Join(labModules, name+".wasm"))
+	if dir := labModules(); dir != "" {
+		data, _ = os.ReadFile(filepath.Join(dir, name+".wasm"))
 	}
 	if data == nil {
 		packed := filepath.Join("testdata/modules", name+".wasm.zst")
