@@ -84,15 +84,29 @@ func said(log []Line, phase string) (message, location string) {
 			return printable(strings.TrimSpace(message + " " + strings.ReplaceAll(rest, "\n", " "))), m[1]
 		}
 	}
+	for i := len(log) - 1; i >= 0; i-- { // Go and Rust's allocator write their last words piece by piece
+		if l := log[i]; l.Source == "plugin" && l.Callback == phase && l.Level == "error" && lastWords.MatchString(l.Text) {
+			return printable(pieces(log[i:])), ""
+		}
+	}
 	for i := len(log) - 1; i >= 0; i-- {
-		l := log[i]
-		if l.Source == "plugin" && l.Callback == phase && (l.Level == "critical" || l.Level == "error") {
-			if p := max(0, i-3); strings.HasPrefix(l.Text, "\tgoroutine ") || strings.HasPrefix(l.Text, "goroutine ") {
-				_ = p
-				continue
-			}
+		if l := log[i]; l.Source == "plugin" && l.Callback == phase && (l.Level == "critical" || l.Level == "error") {
 			return printable(strings.ReplaceAll(l.Text, "\n", " ")), ""
 		}
 	}
 	return "", ""
+}
+
+var lastWords = regexp.MustCompile(`^(?:panic: |fatal error: |memory allocation of )`)
+
+// pieces joins what was written in pieces, up to an empty one or a line that is another matter.
+func pieces(log []Line) string {
+	var b strings.Builder
+	for i, l := range log {
+		if i > 0 && (strings.TrimSpace(l.Text) == "" || strings.HasPrefix(l.Text, "note: ") || b.Len() > 1000) {
+			break
+		}
+		b.WriteString(l.Text)
+	}
+	return strings.ReplaceAll(b.String(), "\n", " ")
 }

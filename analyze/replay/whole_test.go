@@ -69,6 +69,25 @@ func TestFromRecordings(t *testing.T) {
 	}
 }
 
+// The guest's last words are found, however it writes them.
+func TestMessage(t *testing.T) {
+	for _, tt := range []struct{ module, config, message, location string }{
+		{"gate", "mode=index tenants=a,b", "panicked at src/lib.rs:124:6: index out of bounds: the len is 2 but the index is 99", "src/lib.rs:124:6"},
+		{"gate", "mode=oom", "memory allocation of 33554432 bytes failed", ""},
+		{"go", "panic", "panic: no rule for /boom", "main.go:69"},
+		{"go", "nil-map", "panic: assignment to entry in nil map", "main.go:71"},
+	} {
+		if testing.Short() && tt.module == "go" {
+			continue
+		}
+		sc := &Scenario{PluginConfig: tt.config, Requests: []Request{{Headers: Headers{{":path", "/boom"}}}}, Limits: Limits{Memory: 64}}
+		f := mustRun(t, open(t, module(t, tt.module)), sc).Failure
+		if f == nil || f.Message != tt.message || tt.location != "" && f.Location != tt.location {
+			t.Errorf("%s %s: %+v, want %q at %s", tt.module, tt.config, f, tt.message, tt.location)
+		}
+	}
+}
+
 // A callback of a Go plugin that never returns is ended, and the stack says which line of which function it was in.
 func TestGoHang(t *testing.T) {
 	if testing.Short() {
