@@ -67,6 +67,7 @@ func (in *Input) describe(seen []sampled, names []wrapper) {
 	}
 	// A log may begin with a long dump of some configuration: then headers are rare in the sample, but many. Around what was quoted
 	// stand somebody's own words.
+	in.known = headers - dialects["text"]
 	in.headed = headers > 0 && (headers*5 >= len(seen) || headers-dialects["text"] >= 20) && !slices.Contains(in.wrappers, wrapQuote)
 	switch {
 	case kinds[KindLog] > 0:

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"iter"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -96,6 +97,11 @@ func (c *FileCorpus) note(s string) {
 
 // read divides one member into blocks.
 func (c *FileCorpus) read(ctx context.Context, e archive.Entry, yield func(*Block) bool) error {
+	return c.readLog(ctx, e, true, yield)
+}
+
+// readLog is read; outer says that the member may be a container of logs itself, see [exported].
+func (c *FileCorpus) readLog(ctx context.Context, e archive.Entry, outer bool, yield func(*Block) bool) error {
 	in := &Input{Path: e.Path, Identity: identify(e.Path)}
 	c.inputs = append(c.inputs, in)
 	if c.o.Progress != nil {
@@ -145,6 +151,14 @@ func (c *FileCorpus) read(ctx context.Context, e archive.Entry, yield func(*Bloc
 		counted := &counter{r: whole}
 		c.o.Binary(in, counted)
 		in.Bytes, whole = counted.n, counted.r
+	}
+	if outer && in.doc == nil && in.Kind != "stats" {
+		if places, escapes := exported(head, in.known, slices.Contains(in.wrappers, wrapLead)); places != nil || escapes {
+			var done bool
+			if whole, done, err = c.readExport(ctx, e, in, whole, places, yield); done {
+				return err
+			}
+		}
 	}
 	err = in.blocks(ctx, whole, c.o.BlockSize, c.pool, yield)
 	if sum != nil {

@@ -21,7 +21,9 @@ type Input struct {
 	byRecord bool      // newest first, but the lines of a record in the order of writing, see newest.go
 	wrappers []wrapper // the doubtful ones, outermost first
 	columns  csvColumns
+	leads    []lead
 	table    bool      // the lines are rows, see [csvColumns]
+	known    int       // lines of the sample that begin a record in a known dialect
 	headed   bool      // lines with a header are the rule: those without one continue the record before
 	doc      []span    // records of a structured document, by offset
 	ref      time.Time // a time of the input that names its year, for those that do not

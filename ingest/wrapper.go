@@ -25,15 +25,16 @@ const (
 	wrapMember                 // `    "message": "text",` (an export in JSON, printed over many lines)
 	wrapCSV                    // `"Mar 4, 2026 @ 10:20:30.100",POD,"text"` (Kibana and other viewers)
 	wrapQuote                  // `> text`, `| text`, indentation: pasted from a chat or an issue
+	wrapLead                   // `12:text`, `logs/a.log:12:text`, `00:00:07 text`: what looks alike on every line, see [lead]
 	wrappers
 )
 
 var wrapperNames = [wrappers]string{"ansi", "cri", "docker", "kubectl-prefix", "epoch", "json-envelope", "kubectl-timestamps", "stern", "compose", "loki", "syslog",
-	"log-stream", "json-pretty", "csv", "quoted"}
+	"log-stream", "json-pretty", "csv", "quoted", "prefixed"}
 
 // doubtful are the wrappers that ordinary text may look like: they are removed only where the head of the input shows that it has
 // them. The others cannot be mistaken, and are removed from any line that has one: files are put together from several sources.
-var doubtful = []wrapper{wrapJSON, wrapTimes, wrapStern, wrapCompose, wrapLoki, wrapSyslog, wrapStream, wrapMember, wrapCSV, wrapQuote}
+var doubtful = []wrapper{wrapJSON, wrapTimes, wrapStern, wrapCompose, wrapLoki, wrapSyslog, wrapStream, wrapMember, wrapCSV, wrapQuote, wrapLead}
 
 // meta is what wrappers tell about a line.
 type meta struct {
@@ -128,6 +129,8 @@ func (in *Input) strip(w wrapper, b []byte, m *meta) (rest []byte, ok bool) {
 		return in.columns.strip(b, m)
 	case wrapQuote:
 		return stripQuote(b, m)
+	case wrapLead:
+		return in.stripLead(b, m)
 	}
 	return b, false
 }
@@ -541,6 +544,11 @@ func (in *Input) detectWrapper(sample [][]byte, found []wrapper) (best wrapper, 
 	for _, w := range doubtful {
 		if slices.Contains(found, w) {
 			continue
+		}
+		if w == wrapLead {
+			if in.leads = findLeads(sample); in.leads == nil {
+				continue
+			}
 		}
 		n, clear, timed, lines := 0, 0, 0, make([][]byte, 0, len(sample))
 		for _, l := range sample {
