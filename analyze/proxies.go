@@ -3,6 +3,7 @@ package analyze
 import (
 	"fmt"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -26,6 +27,33 @@ func joinProxies(m *rules.Matches, facts rules.Facts, inputs []*ingest.Input) {
 			logs = append(logs, name)
 			byDir[path.Dir(in.Path)] = append(byDir[path.Dir(in.Path)], name)
 		}
+	}
+	spoke, wrote := map[string]bool{}, map[string]map[string]bool{} // proxies that have matches; those whose lines stand in one file
+	for _, g := range m.Groups() {
+		spoke[g.Proxy] = true
+		for _, f := range g.Kept() {
+			name := inputProxy(f.Record.Input)
+			if wrote[name] == nil {
+				wrote[name] = map[string]bool{}
+			}
+			wrote[name][g.Proxy] = true
+		}
+	}
+	// A file that is no pod's log, but whose lines name pods, stands for no proxy of its own.
+	silent := func(name string) bool {
+		return strings.HasPrefix(name, filePrefix) && !spoke[name] && len(wrote[name]) > 0
+	}
+	logs = slices.DeleteFunc(logs, silent)
+	for dir, list := range byDir {
+		var named []string
+		for _, name := range list {
+			if !silent(name) {
+				named = append(named, name)
+				continue
+			}
+			named = append(named, keysOf(wrote[name])...)
+		}
+		byDir[dir] = named
 	}
 	for _, g := range m.Groups() { // wrappers name pods that no path does
 		if strings.HasPrefix(g.Proxy, podPrefix) && g.Rule.Match != nil && !isLog[g.Proxy] {

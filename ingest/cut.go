@@ -153,7 +153,10 @@ func (b *Block) sibling(l *line, origin int, up bool) (line, bool) {
 		if l.meta.runtime && otherStream(raw, l.meta.stream) || len(l.meta.pod) > 0 && otherPod(raw, own) {
 			continue
 		}
-		if b.unwrap(&p); sameWriter(&p.meta, &l.meta) {
+		if b.unwrap(&p); b.Input.spaced && len(p.text) == 0 {
+			continue
+		}
+		if sameWriter(&p.meta, &l.meta) {
 			return p, true
 		}
 	}

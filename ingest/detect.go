@@ -44,6 +44,13 @@ func (in *Input) detect(sample []byte) {
 		s.text = in.unwrap(l, &s.meta)
 		s.headed = parseHead(s.text, &s.head, false)
 	}
+	empty := 0
+	for i := range seen {
+		if len(seen[i].text) == 0 {
+			empty++
+		}
+	}
+	in.spaced = empty*3 >= len(seen) && empty > 1
 	in.describe(seen, names)
 	in.detectOrder(seen)
 	in.detectYear(seen)

@@ -99,6 +99,11 @@ func parseBracketed(b []byte, h *head, peek bool) bool {
 		h.accessText(b, r[1:], peek)
 		return true
 	}
+	if len(r) > 22 && r[0] == ' ' && r[1] == '[' {
+		if _, _, _, ok := parseTime(r[2:]); ok {
+			return false // a build server's time in front of a line that has its own
+		}
+	}
 	if (len(r) < 2 || r[0] != '[' && r[1] != '[') && parseRequest(b, h, peek) { // `[time] MESH "METHOD …` and other orders
 		h.time, h.zoned = t, zoned
 		return true

@@ -35,6 +35,7 @@ type ids struct{ namespace, pod, container string }
 type exportScan struct {
 	b     []byte
 	i     int
+	cut   bool // b is the beginning of more: a string that does not end is one all the same
 	leafs func(*leaf)
 }
 
@@ -67,7 +68,12 @@ func (s *exportScan) text() ([]byte, bool) {
 	}
 	end := stringEnd(s.b[s.i+1:])
 	if end < 0 {
-		return nil, false
+		if !s.cut {
+			return nil, false
+		}
+		v := s.b[s.i+1:]
+		s.i = len(s.b)
+		return v, true
 	}
 	v := s.b[s.i+1 : s.i+1+end]
 	s.i += end + 2
@@ -243,7 +249,7 @@ type placeTexts struct {
 func exportPlaces(sample []byte) (places map[string]bool, heads int) {
 	by := map[string]*placeTexts{}
 	var order []string
-	s := exportScan{b: sample, leafs: func(l *leaf) {
+	s := exportScan{b: sample, cut: true, leafs: func(l *leaf) {
 		x := by[l.path]
 		if x == nil {
 			x = &placeTexts{}
@@ -375,55 +381,73 @@ func headsIn(data []byte) (n int) {
 	return n
 }
 
-// exported decides from the sample of an input whether it is a container of logs, and how to read it. seen is how many lines of the sample
-// begin a record when it is read as lines, guessed that they do so behind something that was only guessed.
-func exported(sample []byte, seen int, guessed bool) (places map[string]bool, escapes bool) {
+// container says how an input holds logs that have to be taken out before they can be read.
+type container struct {
+	places   map[string]bool // of texts in JSON values, see [exportPlaces]
+	escaped  bool            // one line of text with the ends of lines escaped
+	wrapping wrapping        // broken lines
+}
+
+// is reports whether there is anything to take out.
+func (k *container) is() bool { return k.places != nil || k.escaped || k.wrapping.columns > 0 }
+
+// findContainer decides from the sample of an input whether it is a container of logs. seen is how many lines of the sample begin a record
+// when it is read as lines, guessed that they do so behind something that was only guessed.
+func findContainer(sample []byte, seen int, guessed bool) (k container) {
 	t := bytes.TrimLeft(bytes.TrimPrefix(sample, byteOrderMark), " \t\r\n")
 	if len(t) == 0 {
-		return nil, false
+		return k
 	}
 	enough := func(heads int) bool { return heads > seen || guessed && heads*2 >= seen && heads > 0 }
 	if c := t[0]; c == '{' || c == '[' || c == '"' {
 		if places, heads := exportPlaces(t); enough(heads) {
-			return places, false
+			k.places = places
+			return k
 		}
 	}
-	if bytes.Count(t, []byte(`\n`)) > 2*bytes.Count(t, newline) && bytes.Contains(t, []byte(`\n`)) {
+	if n := bytes.Count(t, []byte(`\n`)); n > 2*bytes.Count(t, newline) && n > 0 {
 		heads := 0
 		for i, l := range bytes.Split(t, []byte(`\n`)) {
 			if known, _ := knownHeader(l); i > 0 && known {
 				heads++
 			}
 		}
-		return nil, heads > 1 && enough(heads)
+		k.escaped = heads > 1 && enough(heads)
+		return k
 	}
-	return nil, false
+	k.wrapping = detectWrapping(t)
+	return k
 }
 
-// readExport reads the members of a container of logs. ok is false when it is none after all: then whole is what has to be read instead.
-func (c *FileCorpus) readExport(ctx context.Context, e archive.Entry, in *Input, whole io.Reader, places map[string]bool, yield func(*Block) bool) (rest io.Reader, ok bool, err error) {
+// unpack takes the logs out of a container.
+func (k *container) unpack(data []byte) (list []member, whole bool) {
+	switch {
+	case k.places != nil:
+		return exportMembers(data, k.places)
+	case k.escaped:
+		return []member{{"text.log", escapedLog(data)}}, true
+	}
+	return []member{{"unwrapped.log", k.wrapping.undo(data)}}, true
+}
+
+// readContainer reads the members of a container of logs. ok is false when it is none after all: then rest is what has to be read instead.
+func (c *FileCorpus) readContainer(ctx context.Context, path string, in *Input, k *container, whole io.Reader, yield func(*Block) bool) (rest io.Reader, ok bool, err error) {
 	data, err := io.ReadAll(io.LimitReader(whole, MaxDocument+1))
 	rest = io.MultiReader(bytes.NewReader(data), whole)
 	if len(data) > MaxDocument || err != nil {
-		in.warn("a log inside JSON, larger than 32 MiB or cut off: read as it stands")
+		in.warn("a log inside another text, which is larger than 32 MiB or cut off: read as it stands")
 		return rest, false, err
 	}
-	var list []member
-	complete := true
-	if places != nil {
-		list, complete = exportMembers(data, places)
-	} else {
-		list = []member{{"text.log", escapedLog(data)}}
-	}
+	list, complete := k.unpack(data)
 	if len(list) == 0 {
 		return rest, false, nil
 	}
 	c.inputs = c.inputs[:len(c.inputs)-1]
 	if !complete {
-		c.note(e.Path + ": the JSON ends before it is complete; what stands before that was read")
+		c.note(path + ": the JSON ends before it is complete; what stands before that was read")
 	}
 	for _, m := range list {
-		if err := c.readLog(ctx, archive.Entry{Path: e.Path + "!" + m.name, R: bytes.NewReader(m.text)}, false, yield); err != nil {
+		if err := c.readLog(ctx, archive.Entry{Path: path + "!" + m.name, R: bytes.NewReader(m.text)}, k.wrapping.columns > 0, yield); err != nil {
 			return nil, true, err
 		}
 	}

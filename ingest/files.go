@@ -153,9 +153,9 @@ func (c *FileCorpus) readLog(ctx context.Context, e archive.Entry, outer bool, y
 		in.Bytes, whole = counted.n, counted.r
 	}
 	if outer && in.doc == nil && in.Kind != "stats" {
-		if places, escapes := exported(head, in.known, slices.Contains(in.wrappers, wrapLead)); places != nil || escapes {
+		if k := findContainer(head, in.known, slices.Contains(in.wrappers, wrapLead)); k.is() {
 			var done bool
-			if whole, done, err = c.readExport(ctx, e, in, whole, places, yield); done {
+			if whole, done, err = c.readContainer(ctx, e.Path, in, &k, whole, yield); done {
 				return err
 			}
 		}

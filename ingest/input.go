@@ -23,6 +23,7 @@ type Input struct {
 	columns  csvColumns
 	leads    []lead
 	table    bool      // the lines are rows, see [csvColumns]
+	spaced   bool      // every other line is empty but for marks of quotation: it separates nothing
 	known    int       // lines of the sample that begin a record in a known dialect
 	headed   bool      // lines with a header are the rule: those without one continue the record before
 	doc      []span    // records of a structured document, by offset

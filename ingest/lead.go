@@ -77,6 +77,9 @@ func headerBehind(l []byte) int {
 		case isWord(l[i-1:i]) && l[i-1] != '-':
 			continue
 		}
+		if l[i] == '{' && l[len(l)-1] == '}' && jsonWalk(l[i:], func([]byte, []byte) jsonStep { return jsonSkip }) {
+			return i
+		}
 		if clearHeader(l[i:]) {
 			return i
 		}
@@ -95,6 +98,8 @@ func clearHeader(l []byte) bool {
 		return false
 	case "access":
 		return l[0] == '['
+	case "envoy":
+		return h.level != LevelUnknown || h.logger != nil // else it is a time in brackets, and could be a build server's
 	}
 	return true
 }

@@ -4,35 +4,67 @@ import "bytes"
 
 // csvColumns says what the columns of a table are. The zero value is a time, then anything, then the text.
 type csvColumns struct {
-	text, pod, namespace, container, node int // numbers of columns from 1, 0 when there is none; text 0 is the last
+	text, pod, namespace, container, node, time int // numbers of columns from 1, 0 when there is none; text 0 is the last
+	n                                           int // of columns, 0 when the first line did not name the one with the text
 }
 
 // parseColumns reads the first line of a table.
 func parseColumns(l []byte) (c csvColumns) {
-	n := 0
+	n, named := 0, false
 	for rest, more := l, true; more; {
 		var name []byte
 		name, rest, more = csvField(rest)
 		n++
+		name, _, _ = bytes.Cut(name, []byte(" [")) // `TimeGenerated [UTC]`
 		var w jsonWalker
 		k := w.spell(0, name)
 		switch string(bytes.TrimPrefix(w.path[:min(k, len(w.path))], []byte("kubernetes"))) {
-		case "message", "log", "raw", "line", "content", "textpayload":
-			c.text = n
-		case "podname", "pod":
+		case "message", "log", "raw", "line", "content", "textpayload", "logmessage", "logentry", "body", "msg", "text", "jsonpayloadmessage":
+			if !named {
+				c.text, named = n, true
+			}
+		case "podname", "pod", "k8spodname":
 			c.pod = n
-		case "namespacename", "namespace":
+		case "namespacename", "namespace", "podnamespace":
 			c.namespace = n
 		case "containername", "container":
 			c.container = n
-		case "nodename", "node", "host", "hostname":
+		case "nodename", "node", "host", "hostname", "computer":
 			c.node = n
+		case "time", "timestamp", "date", "timegenerated", "datetime", "ts", "tsns":
+			if c.time == 0 {
+				c.time = n
+			}
 		}
+	}
+	if named && n > 1 && len(l) < 1000 {
+		c.n = n
 	}
 	if c.text == n {
 		c.text = 0
 	}
 	return c
+}
+
+// row takes a line of a table with named columns apart. ok is false when the line is inside a cell: it does not have all columns, and no
+// text that begins here goes on in the next line.
+func (c csvColumns) row(b []byte) (f [16][]byte, ok bool) {
+	text := c.text
+	if text == 0 {
+		text = c.n
+	}
+	for n := 1; n <= c.n && n <= len(f); n++ {
+		open := len(b) > 0 && b[0] == '"' && cellEnd(b[1:]) == len(b)-1
+		var more bool
+		f[n-1], b, more = csvField(b)
+		switch {
+		case open && n == text:
+			return f, n > 1 || hasHeader(undouble(f[0]))
+		case open, more != (n < c.n):
+			return f, false
+		}
+	}
+	return f, c.n <= len(f)
 }
 
 // csvField splits off a field; quotes are removed, doubled ones inside stay.
@@ -64,6 +96,11 @@ func cellEnd(b []byte) int {
 // strip reads one line of a table whose first column is a time. A line without one is a part of the cell of another: a cell may hold
 // the lines of a record.
 func (c csvColumns) strip(b []byte, m *meta) ([]byte, bool) {
+	if c.n > 0 {
+		if f, ok := c.row(b); ok {
+			return c.cells(&f, m), true
+		}
+	}
 	first, rest, more := csvField(b)
 	t, zoned, _, ok := parseTime(first)
 	if !ok {
@@ -94,6 +131,29 @@ func (c csvColumns) strip(b []byte, m *meta) ([]byte, bool) {
 	m.pod, m.namespace, m.container, m.node = l.pod, l.namespace, l.container, l.node
 	m.time, m.unzoned, m.yearless = t, !zoned, false
 	return undouble(field), true
+}
+
+// cells takes what the columns of a row tell, and gives the text.
+func (c csvColumns) cells(f *[16][]byte, m *meta) []byte {
+	cell := func(n int) []byte {
+		if n < 1 || n > len(f) {
+			return nil
+		}
+		return f[n-1]
+	}
+	m.pod, m.namespace, m.container, m.node = cell(c.pod), cell(c.namespace), cell(c.container), cell(c.node)
+	at := cell(c.time)
+	if t, zoned, _, ok := parseTime(at); ok {
+		m.time, m.unzoned, m.yearless = t, !zoned, false
+	} else if t, _, ok := parseViewerTime(at); ok {
+		m.time, m.unzoned, m.yearless = t, true, false
+	} else if t, ok := parseEpoch(at); ok {
+		m.time, m.unzoned, m.yearless = t, false, false
+	}
+	if c.text == 0 {
+		return undouble(cell(c.n))
+	}
+	return undouble(cell(c.text))
 }
 
 // undouble makes one of two quotes.

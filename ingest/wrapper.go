@@ -25,16 +25,17 @@ const (
 	wrapMember                 // `    "message": "text",` (an export in JSON, printed over many lines)
 	wrapCSV                    // `"Mar 4, 2026 @ 10:20:30.100",POD,"text"` (Kibana and other viewers)
 	wrapQuote                  // `> text`, `| text`, indentation: pasted from a chat or an issue
+	wrapRespelt                // `""GET /"" 503`, `&quot;GET /&quot;`, `”GET /”`: quotes that a table, a page or an editor spells otherwise
 	wrapLead                   // `12:text`, `logs/a.log:12:text`, `00:00:07 text`: what looks alike on every line, see [lead]
 	wrappers
 )
 
 var wrapperNames = [wrappers]string{"ansi", "cri", "docker", "kubectl-prefix", "epoch", "json-envelope", "kubectl-timestamps", "stern", "compose", "loki", "syslog",
-	"log-stream", "json-pretty", "csv", "quoted", "prefixed"}
+	"log-stream", "json-pretty", "csv", "quoted", "respelt", "prefixed"}
 
 // doubtful are the wrappers that ordinary text may look like: they are removed only where the head of the input shows that it has
 // them. The others cannot be mistaken, and are removed from any line that has one: files are put together from several sources.
-var doubtful = []wrapper{wrapJSON, wrapTimes, wrapStern, wrapCompose, wrapLoki, wrapSyslog, wrapStream, wrapMember, wrapCSV, wrapQuote, wrapLead}
+var doubtful = []wrapper{wrapJSON, wrapTimes, wrapStern, wrapCompose, wrapLoki, wrapSyslog, wrapStream, wrapMember, wrapCSV, wrapQuote, wrapRespelt, wrapLead}
 
 // meta is what wrappers tell about a line.
 type meta struct {
@@ -129,6 +130,8 @@ func (in *Input) strip(w wrapper, b []byte, m *meta) (rest []byte, ok bool) {
 		return in.columns.strip(b, m)
 	case wrapQuote:
 		return stripQuote(b, m)
+	case wrapRespelt:
+		return respell(b)
 	case wrapLead:
 		return in.stripLead(b, m)
 	}
@@ -559,6 +562,10 @@ func (in *Input) detectWrapper(sample [][]byte, found []wrapper) (best wrapper, 
 				n++
 			}
 			known, time := knownHeader(s)
+			if !known && stripped && w == wrapLead { // an envelope may stand behind it
+				inner, _ := stripJSON(s, &m)
+				known, _ = knownHeader(inner)
+			}
 			if known {
 				clear++
 			}
@@ -567,7 +574,9 @@ func (in *Input) detectWrapper(sample [][]byte, found []wrapper) (best wrapper, 
 			}
 			lines = append(lines, s)
 		}
-		if gain := clear - plain; w.holds(n, gain, timed, len(sample)) && n+2*gain > most {
+		gain := clear - plain
+		holds := w.holds(n, gain, timed, len(sample)) || w == wrapCSV && in.columns.n > 1 && n*10 >= len(sample)*6 && gain >= 0
+		if holds && n+2*gain > most {
 			best, most, rest, ok = w, n+2*gain, lines, true
 		}
 	}
@@ -589,6 +598,8 @@ func (w wrapper) holds(n, gain, timed, lines int) bool {
 		return true // every line has it, even if what is in them is nothing we know
 	case w == wrapQuote:
 		return gain > 0
+	case w == wrapRespelt:
+		return gain >= 0 && n*10 >= lines
 	}
 	return gain > 1 || gain > 0 && most
 }

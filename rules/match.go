@@ -80,7 +80,19 @@ func Variants(l string) []string {
 	add(escape(l, true))
 	add(escape(once, false))
 	add(escape(once, true))
+	for _, r := range respelt {
+		add(strings.NewReplacer(r...).Replace(l))
+	}
 	return v
+}
+
+// respelt are the spellings of quotes and brackets in tables (doubled), in HTML and in word processors.
+var respelt = [][]string{
+	{`"`, `""`},
+	{`"`, "&quot;", "<", "&lt;", ">", "&gt;", "&", "&amp;"},
+	{`"`, "&#34;", "'", "&#39;", "<", "&lt;", ">", "&gt;", "&", "&amp;"},
+	{`"`, "”", "'", "’"},
+	{`"`, "“", "'", "‘"},
 }
 
 func escape(s string, html bool) string {

@@ -1,0 +1,112 @@
+package ingest
+
+import (
+	"bytes"
+	"unicode/utf8"
+)
+
+// A terminal, a mail program or a ticket breaks lines that are longer than so many columns. Then no line of a log is whole, and words are
+// cut in two: nothing can be recognised in such a text. It is put together again before it is read, as a member of its own: lines and
+// offsets count in the text that was put together.
+
+// wrapping is how the lines of a text were broken.
+type wrapping struct {
+	columns int  // 0: they were not
+	words   bool // at blanks, which the breaks replace; else in the middle of words
+}
+
+const (
+	minColumns = 60
+	maxColumns = 260
+)
+
+// detectWrapping decides from a sample whether its lines were broken: the longest ones are equally long, or could not take the first word of
+// the next line; and what follows them has no header.
+func detectWrapping(sample []byte) (w wrapping) {
+	lines := bytes.Split(bytes.TrimSuffix(sample, newline), newline)
+	if len(lines) < 4 {
+		return w
+	}
+	width, heads := make([]int, len(lines)), make([]bool, len(lines))
+	longest := 0
+	for i, l := range lines {
+		lines[i] = bytes.TrimSuffix(l, []byte{'\r'})
+		width[i] = utf8.RuneCount(lines[i])
+		longest = max(longest, width[i])
+		heads[i] = beginsLine(lines[i])
+	}
+	if longest < minColumns || longest > maxColumns {
+		return w
+	}
+	full, wrong, loose, fits, rest := 0, 0, 0, 0, 0
+	for i := 0; i+1 < len(lines); i++ {
+		if width[i] == longest {
+			full++
+			if heads[i+1] || width[i+1] == 0 {
+				wrong++
+			}
+		}
+		if heads[i+1] || width[i+1] == 0 || lines[i+1][0] == ' ' || lines[i+1][0] == '\t' {
+			continue
+		}
+		rest++
+		if width[i]+1+firstWord(lines[i+1]) > longest {
+			loose++
+		} else {
+			fits++
+		}
+	}
+	switch {
+	case full >= 3 && full*12 >= len(lines) && wrong*10 <= full:
+		return wrapping{columns: longest}
+	case loose >= 3 && rest*4 >= len(lines) && fits*6 <= loose && hasAny(heads):
+		return wrapping{columns: longest, words: true}
+	}
+	return w
+}
+
+// beginsLine reports whether a line begins as a writer or a container runtime began it.
+func beginsLine(l []byte) bool {
+	var m meta
+	return len(l) > 30 && (clearHeader(l) || len(stripCertain(l, &m, nil)) < len(l))
+}
+
+func hasAny(b []bool) bool {
+	for _, x := range b {
+		if x {
+			return true
+		}
+	}
+	return false
+}
+
+func firstWord(l []byte) int {
+	if i := bytes.IndexByte(l, ' '); i >= 0 {
+		l = l[:i]
+	}
+	return utf8.RuneCount(l)
+}
+
+// undo puts the lines together again.
+func (w wrapping) undo(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for len(text) > 0 {
+		l, rest, _ := bytes.Cut(text, newline)
+		l = bytes.TrimSuffix(l, []byte{'\r'})
+		next, _, _ := bytes.Cut(rest, newline)
+		next = bytes.TrimSuffix(next, []byte{'\r'})
+		out = append(out, l...)
+		text = rest
+		n := utf8.RuneCount(l)
+		switch {
+		case len(rest) == 0, len(next) == 0:
+		case !w.words && n == w.columns && !beginsLine(next):
+			continue
+		case w.words && n+1+firstWord(next) > w.columns && next[0] != ' ' && next[0] != '\t' && !beginsLine(next):
+			out = append(out, ' ')
+			continue
+		}
+		out = append(out, '\n')
+	}
+	return out
+}
