@@ -2,7 +2,7 @@
 //
 // What goes in are the bytes of one file, unpacked: a Kubernetes object in JSON or YAML (also a List, a stream of objects, several
 // YAML documents), an Envoy configuration (bootstrap, /config_dump, xDS resources, /server_info), the text of `kubectl describe`,
-// the table of `kubectl get events`. What comes out is a [Document]: what it is, and one Part for each thing in it that matters when a
+// the table of `kubectl get events`, what docker, podman, crictl and ECS say about containers. What comes out is a [Document]: what it is, and one Part for each thing in it that matters when a
 // filter has failed: the last state of a container, an event, the configuration of a wasm plugin. Every Part points at a line of
 // the file, so that a finding can quote what the user can look up.
 //

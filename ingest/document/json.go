@@ -16,6 +16,7 @@ var jsonMarks = []string{
 	`"static_resources"`, `"staticResources"`, `"dynamic_resources"`, `"dynamicResources"`, `"layered_runtime"`, `"layeredRuntime"`,
 	`"bootstrap_extensions"`, `"bootstrapExtensions"`, `"vm_config"`, `"vmConfig"`, `"typed_config"`, `"typedConfig"`,
 	`"filter_chains"`, `"filterChains"`, `"admin"`,
+	`"OOMKilled"`, `"CONTAINER_EXITED"`, `"CONTAINER_RUNNING"`, `"containerArn"`,
 }
 
 var (
@@ -35,6 +36,9 @@ func (c *collector) readJSON() bool {
 		case object && (n == 0 || c.doc.Kind == KindObject):
 			c.doc.Kind = KindObject
 			c.object(t, root, "")
+		case t.isEngine(root) && (n == 0 || c.doc.Kind == KindObject):
+			c.doc.Kind = KindObject
+			c.engine(t, root)
 		case n == 0 && t.isEnvoy(root):
 			c.doc.Kind = KindConfig
 		case n == 0 || err == nil || errors.Is(err, errSyntax):
