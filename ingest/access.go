@@ -154,6 +154,34 @@ func areKnownFlags(f []byte) bool {
 	return true
 }
 
+// longFlags are the names that %RESPONSE_FLAGS_LONG% prints (source/common/stream_info/utility.h).
+var longFlags = map[string]string{"FailedLocalHealthCheck": "LH", "NoHealthyUpstream": "UH", "UpstreamRequestTimeout": "UT", "LocalReset": "LR",
+	"UpstreamRemoteReset": "UR", "UpstreamConnectionFailure": "UF", "UpstreamConnectionTermination": "UC", "UpstreamOverflow": "UO", "NoRouteFound": "NR",
+	"DelayInjected": "DI", "FaultInjected": "FI", "RateLimited": "RL", "UnauthorizedExternalService": "UAEX", "RateLimitServiceError": "RLSE",
+	"DownstreamConnectionTermination": "DC", "UpstreamRetryLimitExceeded": "URX", "StreamIdleTimeout": "SI", "InvalidEnvoyRequestHeaders": "IH",
+	"DownstreamProtocolError": "DPE", "UpstreamMaxStreamDurationReached": "UMSDR", "ResponseFromCacheFilter": "RFCF", "NoFilterConfigFound": "NFCF",
+	"DurationTimeout": "DT", "UpstreamProtocolError": "UPE", "NoClusterFound": "NC", "OverloadManagerTerminated": "OM", "DnsResolutionFailed": "DF",
+	"DropOverLoad": "DO", "DownstreamRemoteReset": "DR", "UnconditionalDropOverload": "UDO"}
+
+// shortFlags gives flags in their short form.
+func shortFlags(f []byte) []byte {
+	if len(f) < 10 || f[1] < 'a' {
+		return f
+	}
+	var out []byte
+	for name := range bytes.SplitSeq(f, []byte{','}) {
+		short, ok := longFlags[string(name)]
+		if !ok {
+			return f
+		}
+		if out != nil {
+			out = append(out, ',')
+		}
+		out = append(out, short...)
+	}
+	return out
+}
+
 // status reads an HTTP status; 0 is what Envoy prints when there was none.
 func status(f []byte) int {
 	if v := digits(f); v == 0 && len(f) == 1 || v >= 100 && v <= 999 {
@@ -240,6 +268,59 @@ func parseRequest(b []byte, h *head, peek bool) bool {
 	return true
 }
 
+// fields finds an access log entry in r, a part of line b, that names no protocol: one of key=value pairs, or one of columns in any order and
+// with any marks between them, among which a method, a path, a status and something that only Envoy writes can be told by their values.
+func (h *head) fields(b, r []byte) bool {
+	if bytes.IndexByte(r, '=') > 0 {
+		var l fieldSet
+		if l.pairs(r); (l.strong || l.status != nil && (l.method != nil || l.path != nil)) && l.accessTo(h, b) {
+			return true
+		}
+	}
+	if bytes.IndexByte(r, '/') < 0 {
+		return false
+	}
+	a, known := noAccess, false
+	for n := 0; len(r) > 0 && n < 60; n++ {
+		i := bytes.IndexAny(r, " \t|;\"")
+		if i < 0 {
+			i = len(r)
+		}
+		f := bytes.Trim(r[:i], "[](),'")
+		r = r[min(i+1, len(r)):]
+		switch {
+		case len(f) == 0:
+		case a.method == nil && isVerb(f):
+			a.method = f
+		case a.method != nil && a.path == nil && f[0] == '/':
+			a.path = f
+		case a.path != nil && a.status < 0 && len(f) == 3 && status(f) >= 100 && f[0] <= '5':
+			a.status = status(f)
+		case a.path != nil && a.flags == nil && len(f) > 1 && areKnownFlags(f):
+			a.flags, known = f, true
+		case a.status >= 0 && a.flags == nil && string(f) == "-":
+			a.flags = f
+		case a.details == nil && isDetails(f):
+			a.details, known = f, true
+		}
+	}
+	if a.method == nil || a.path == nil || a.status < 0 || !known {
+		return false
+	}
+	h.dialect, h.kind, h.single, h.message = "access", KindAccess, true, b
+	h.access = a
+	return true
+}
+
+// isVerb recognises the methods of HTTP that are in use.
+func isVerb(f []byte) bool {
+	switch string(f) {
+	case "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE":
+		return true
+	}
+	return false
+}
+
 // requestTime finds a time in what stands before a request: at its start, or after a bracket as in the common log format.
 func (h *head) requestTime(b []byte) {
 	for _, s := range [][]byte{b, b[bytes.IndexByte(b, '[')+1:]} {
@@ -280,7 +361,7 @@ func (l *fieldSet) accessTo(h *head, b []byte) bool {
 	if b[0] == '{' {
 		h.dialect = "access-json"
 	}
-	h.access = access{method: orDash(l.method), path: orDash(l.path), flags: orDash(l.flags), details: orDash(l.details), upstream: orDash(l.upstream),
+	h.access = access{method: orDash(l.method), path: orDash(l.path), flags: shortFlags(orDash(l.flags)), details: orDash(l.details), upstream: orDash(l.upstream),
 		status: status(bare(l.status)), duration: duration(bare(l.took), l.unit), sent: number(bare(l.sent))}
 	if isMethod(line.method) {
 		h.access.method, h.access.path = line.method, line.path

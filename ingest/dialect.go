@@ -58,10 +58,9 @@ func (h *head) parse(b []byte, peek bool) bool {
 		if parseKlog(b, h) {
 			return true
 		}
-	case c == 't' || c == 'l':
-		if parseLogfmt(b, h) {
-			return true
-		}
+	}
+	if 'a' <= b[0]|0x20 && b[0]|0x20 <= 'z' && parseLogfmt(b, h) {
+		return true
 	}
 	if t, n, ok := parseYearless(b); ok && parseMonth(b) > 0 {
 		h.text(b[n:], t, false)
@@ -72,7 +71,7 @@ func (h *head) parse(b []byte, peek bool) bool {
 		h.text(b[n:], t, false)
 		return true
 	}
-	return parseRequest(b, h, peek)
+	return parseRequest(b, h, peek) || h.fields(b, b)
 }
 
 // text makes a header of nothing but a time.
@@ -105,6 +104,10 @@ func parseBracketed(b []byte, h *head, peek bool) bool {
 		}
 	}
 	if (len(r) < 2 || r[0] != '[' && r[1] != '[') && parseRequest(b, h, peek) { // `[time] MESH "METHOD …` and other orders
+		h.time, h.zoned = t, zoned
+		return true
+	}
+	if len(r) > 1 && r[0] != '[' && r[1] != '[' && h.fields(b, r) {
 		h.time, h.zoned = t, zoned
 		return true
 	}
@@ -250,6 +253,10 @@ func parseTimed(b []byte, h *head, peek bool) bool {
 		}
 	}
 	if parseRequest(b, h, peek) {
+		h.time, h.zoned = t, zoned
+		return true
+	}
+	if h.fields(b, r) {
 		h.time, h.zoned = t, zoned
 		return true
 	}
@@ -403,50 +410,60 @@ func klogLevel(c byte) Level {
 // parseLogfmt reads `time="…" level=error logger=wasm msg="…"`. Where nothing says that Envoy wrote it, the message is left whole: rules
 // look for words, and the keys are words too.
 func parseLogfmt(b []byte, h *head) bool {
-	eq := bytes.IndexByte(b[:min(len(b), 12)], '=')
-	if eq < 0 {
+	eq := bytes.IndexByte(b[:min(len(b), 40)], '=')
+	if eq < 1 || !isWord(b[:eq]) {
 		return false
+	}
+	var l fieldSet
+	l.pairs(b)
+	if l.accessTo(h, b) {
+		h.single = false
+		return true
 	}
 	switch string(b[:eq]) {
 	case "time", "ts", "t", "timestamp", "level", "lvl", "loglevel":
 	default:
 		return false
 	}
-	var l fieldSet
+	if l.at == nil && l.level == nil {
+		return false
+	}
+	l.logTo(h)
+	h.dialect, h.kind = "logfmt", KindLog
+	if h.message == nil || !isLogger(h.logger) && !isCaller(h.caller) {
+		h.kind, h.message = KindText, b
+	}
+	h.single = false
+	return true
+}
+
+// pairs reads `key=value key="value"`; what is neither stands between them and is passed over.
+func (l *fieldSet) pairs(b []byte) {
 	for r := b; len(r) > 0; {
 		eq := bytes.IndexByte(r, '=')
 		if eq < 0 {
 			break
 		}
-		key, v := r[bytes.LastIndexByte(r[:eq], ' ')+1:eq], r[eq+1:]
+		key, v := r[bytes.LastIndexAny(r[:eq], " \t,;|[{")+1:eq], r[eq+1:]
 		if len(v) > 0 && v[0] == '"' {
 			end := stringEnd(v[1:])
 			if end < 0 {
 				break
 			}
 			v, r = v[:end+2], v[end+2:]
-		} else if sp := bytes.IndexByte(v, ' '); sp >= 0 {
+		} else if sp := bytes.IndexAny(v, " \t,;|]}"); sp >= 0 {
+			if v[sp] == ',' && sp+1 < len(v) && areKnownFlags(v[:max(bytes.IndexAny(v, " \t"), sp)]) { // UF,URX
+				sp = max(bytes.IndexAny(v, " \t"), sp)
+			}
 			v, r = v[:sp], v[sp:]
 		} else {
 			r = nil
 		}
 		var w jsonWalker
-		if n := w.spell(0, key); n <= len(w.path) && len(v) > 0 {
+		if n := w.spell(0, key); n > 0 && n <= len(w.path) && len(v) > 0 {
 			l.visit(w.path[:n], v)
 		}
 	}
-	if l.at == nil && l.level == nil {
-		return false
-	}
-	if !l.accessTo(h, b) {
-		l.logTo(h)
-		h.dialect, h.kind = "logfmt", KindLog
-		if h.message == nil || !isLogger(h.logger) && !isCaller(h.caller) {
-			h.kind, h.message = KindText, b
-		}
-	}
-	h.single = false
-	return true
 }
 
 // loose finds a level and a logger among the first words of a message in an unknown format, so that rules that ask for them
@@ -454,6 +471,9 @@ func parseLogfmt(b []byte, h *head) bool {
 // error` is prose. Unless the message begins with both, it is left whole.
 func (h *head) loose() {
 	r, first := h.message, true
+	if _, _, n, ok := parseTime(r); ok { // the log's own, behind that of a wrapper
+		r = r[n:]
+	}
 	for range 6 {
 		word, rest := nextWord(r)
 		if len(word) == 0 {
@@ -550,42 +570,68 @@ func (l *fieldSet) message(v []byte, rank int) {
 	}
 }
 
-// visitAccess takes what access logs say. Envoy has no names of its own for JSON: they are what somebody wrote into the configuration.
+// visitAccess takes what access logs say. Envoy has no names of its own for JSON: they are what somebody wrote into the configuration, from
+// `status` to `envoy.http.response.status_code`. The last words of a key decide, and where they say nothing, values that only Envoy writes.
 func (l *fieldSet) visitAccess(path, v []byte) {
-	switch string(path) {
-	case "responsecode", "responsestatuscode", "httpresponsestatuscode":
+	ends := func(words ...string) bool {
+		for _, w := range words {
+			if len(path) >= len(w) && string(path[len(path)-len(w):]) == w {
+				return true
+			}
+		}
+		return false
+	}
+	switch upstream := bytes.Contains(path, []byte("upstream")); {
+	case ends("responseflags", "responseflag", "respflags", "responseflagslong", "responseflagsshort"):
+		if l.flags == nil || !ends("long") {
+			l.flags, l.strong = v, true
+		}
+	case string(path) == "flags" || ends("envoyflags"):
+		l.flags = v
+	case ends("codedetails", "responsedetails", "respdetails"):
+		l.details, l.strong = v, true
+	case string(path) == "details":
+		l.details = v
+	case upstream && ends("upstream", "host", "addr", "address", "ip") && !ends("localaddress", "localaddr"):
+		if l.upstream == nil || ends("host") {
+			l.upstream = v
+		}
+	case ends("responsecode", "responsestatuscode", "respcode"):
 		l.status, l.strong = v, true
-	case "statuscode", "status", "httpstatus", "code", "httprequeststatus", "responsestatus", "respcode", "httpstatuscode":
+	case ends("statuscode", "status", "httpcode") && !ends("grpcstatus", "grpcstatuscode", "mixerstatus") || string(path) == "code":
 		if l.status == nil {
 			l.status = v
 		}
-	case "responseflags", "responseflag", "respflags", "envoyresponseflags":
-		l.flags, l.strong = v, true
-	case "flags":
-		l.flags = v
-	case "responsecodedetails", "codedetails", "responsedetails":
-		l.details, l.strong = v, true
-	case "details":
-		l.details = v
-	case "method", "requestmethod", "httpmethod", "reqmethod", "verb", "httprequestmethod", "httprequestrequestmethod":
+	case ends("method", "verb"):
 		l.method = v
-	case "path", "requestpath", "reqpath", "httppath", "uri", "url", "requesturi", "requesturl", "urlpath", "urloriginal", "xenvoyoriginalpath",
-		"xenvoyoriginpath", "httprequestrequesturl":
-		if l.path == nil || string(v) != "null" && string(v) != `"-"` {
+	case ends("path", "uri", "url", "urloriginal", "xenvoyoriginpath"):
+		if !ends("filepath", "logpath") && (l.path == nil || string(v) != "null" && string(v) != `"-"`) {
 			l.path = v
 		}
-	case "request", "requestline":
+	case string(path) == "request" || ends("requestline", "httprequest"):
 		l.request = v
-	case "upstreamhost", "upstreamaddr", "upstreamaddress", "upstream", "upstreamhostaddress", "upstreamip":
-		l.upstream = v
-	case "duration", "durationms", "requestduration", "requestdurationms", "responseduration", "totalduration", "responsetime", "latency",
-		"latencyms", "httprequestlatency", "dur":
-		l.took, l.unit = v, time.Millisecond
-	case "requesttime": // nginx
+	case string(path) == "requesttime": // nginx
 		l.took, l.unit = v, time.Second
-	case "bytessent", "responsebytes", "responsesize", "bodybytessent", "sentbytes", "respsize", "httpresponsebodybytes", "bytes":
+	case !upstream && ends("duration", "durationms", "responsetime", "latency", "latencyms", "dur", "elapsed", "tooktime", "totaltime"):
+		if l.took == nil || !bytes.Contains(path, []byte("request")) && !bytes.Contains(path, []byte("response")) {
+			l.took, l.unit = v, time.Millisecond
+		}
+	case ends("bytessent", "responsebytes", "responsesize", "sentbytes", "respsize", "responsebodybytes", "bytesout") || string(path) == "bytes":
 		l.sent = v
+	case l.details == nil && isDetails(bare(v)):
+		l.details, l.strong = v, true
 	}
+}
+
+// isDetails recognises response code details that no other program writes.
+func isDetails(v []byte) bool {
+	for _, d := range []string{"wasm_fail_stream", "wasm_close_stream", "via_upstream", "upstream_reset_before_response_started", "rbac_access_denied_matched_policy", "stream_idle_timeout",
+		"route_not_found", "no_healthy_upstream", "downstream_remote_disconnect", "downstream_local_disconnect"} {
+		if len(v) >= len(d) && string(v[:len(d)]) == d {
+			return true
+		}
+	}
+	return false
 }
 
 // clock reads the time.

@@ -14,7 +14,7 @@ func respell(b []byte) ([]byte, bool) {
 	t := trimTags(b)
 	ok := len(t) < len(b)
 	switch {
-	case bytes.IndexByte(t, '&') >= 0 && hasEntity(t), bytes.Contains(t, []byte("\xe2\x80")), bytes.Contains(t, []byte("\u00a0")):
+	case bytes.IndexByte(t, '&') >= 0 && hasEntity(t), hasQuotes(t), bytes.Contains(t, []byte("\u00a0")):
 		t, ok = []byte(entities.Replace(string(t))), true
 	case allDoubled(t):
 		t, ok = bytes.ReplaceAll(t, []byte(`""`), []byte(`"`)), true
@@ -22,6 +22,12 @@ func respell(b []byte) ([]byte, bool) {
 		t, ok = bytes.ReplaceAll(t, []byte(`\"`), []byte(`"`)), true
 	}
 	return t, ok
+}
+
+// hasQuotes finds the quotes of an editor.
+func hasQuotes(b []byte) bool {
+	i := bytes.Index(b, []byte("\xe2\x80"))
+	return i >= 0 && i+2 < len(b) && b[i+2] >= 0x98 && b[i+2] <= 0x9e
 }
 
 func hasEntity(b []byte) bool {
@@ -61,6 +67,9 @@ func allEscaped(b []byte) bool {
 	}
 	n := 0
 	for i := 0; i < len(b); i++ {
+		if b[i] == '\\' && (i+1 == len(b) || b[i+1] != '"') {
+			return false // the whole line is escaped, see [finish]
+		}
 		if b[i] == '"' {
 			if i == 0 || b[i-1] != '\\' {
 				return false

@@ -39,30 +39,48 @@ func detectWrapping(sample []byte) (w wrapping) {
 		return w
 	}
 	full, wrong, loose, fits, rest := 0, 0, 0, 0, 0
+	looks := map[string]bool{} // of the lines that would have been broken: those of one kind are equally long anyway
 	for i := 0; i+1 < len(lines); i++ {
 		if width[i] == longest {
 			full++
-			if heads[i+1] || width[i+1] == 0 {
+			looks[letters(lines[i])] = true
+			if heads[i+1] || width[i+1] == 0 || goesOn(lines[i], lines[i+1]) {
 				wrong++
 			}
 		}
-		if heads[i+1] || width[i+1] == 0 || lines[i+1][0] == ' ' || lines[i+1][0] == '\t' {
+		if heads[i+1] || width[i+1] == 0 || lines[i+1][0] == ' ' || lines[i+1][0] == '\t' || goesOn(lines[i], lines[i+1]) {
 			continue
 		}
 		rest++
 		if width[i]+1+firstWord(lines[i+1]) > longest {
 			loose++
+			looks[letters(lines[i])] = true
 		} else {
 			fits++
 		}
 	}
 	switch {
+	case len(looks) < 3:
 	case full >= 3 && full*12 >= len(lines) && wrong*10 <= full:
 		return wrapping{columns: longest}
 	case loose >= 3 && rest*4 >= len(lines) && fits*6 <= loose && hasAny(heads):
 		return wrapping{columns: longest, words: true}
 	}
 	return w
+}
+
+// goesOn reports whether a record goes on with a line of its own, as backtraces and panics do.
+func goesOn(l, next []byte) bool { return pasteJoins(l, next) || frameIndex(next) >= 0 }
+
+// letters is what remains of a line without numbers and ids.
+func letters(l []byte) string {
+	var out []byte
+	for _, w := range bytes.FieldsFunc(l, func(r rune) bool { return r < 'A' || r > 'z' || r > 'Z' && r < 'a' }) {
+		if len(w) > 3 {
+			out = append(append(out, w...), ' ')
+		}
+	}
+	return string(out)
 }
 
 // beginsLine reports whether a line begins as a writer or a container runtime began it.

@@ -4,8 +4,9 @@ import "bytes"
 
 // csvColumns says what the columns of a table are. The zero value is a time, then anything, then the text.
 type csvColumns struct {
-	text, pod, namespace, container, node, time int // numbers of columns from 1, 0 when there is none; text 0 is the last
-	n                                           int // of columns, 0 when the first line did not name the one with the text
+	text, pod, namespace, container, node, time int    // numbers of columns from 1, 0 when there is none; text 0 is the last
+	n                                           int    // of columns, 0 when the first line did not name the one with the text
+	names                                       []byte // the first line
 }
 
 // parseColumns reads the first line of a table.
@@ -38,7 +39,7 @@ func parseColumns(l []byte) (c csvColumns) {
 		}
 	}
 	if named && n > 1 && len(l) < 1000 {
-		c.n = n
+		c.n, c.names = n, append([]byte(nil), l...)
 	}
 	if c.text == n {
 		c.text = 0
@@ -97,6 +98,10 @@ func cellEnd(b []byte) int {
 // the lines of a record.
 func (c csvColumns) strip(b []byte, m *meta) ([]byte, bool) {
 	if c.n > 0 {
+		if bytes.Equal(b, c.names) {
+			m.frame = true
+			return b, false
+		}
 		if f, ok := c.row(b); ok {
 			return c.cells(&f, m), true
 		}
