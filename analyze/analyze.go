@@ -128,6 +128,13 @@ func (b *builder) incident(f *failure) Incident {
 	inc.Alternatives = alternatives(f, inc.Confidence)
 	inc.Explained = append(inc.Explained, b.explain(f, &inc)...)
 	values := placeholders(&inc)
+	for _, x := range f.all() {
+		for _, name := range capturedPlaceholders {
+			if v := unsafe.ReplaceAllString(x.Captures[name], ""); values[name] == "" && v != "" {
+				values[name] = v
+			}
+		}
+	}
 	if pod, ns := b.example(f); pod != "" {
 		values["pod"], values["namespace"] = shellName(pod), shellName(ns)
 	}

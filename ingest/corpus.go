@@ -7,7 +7,7 @@ import (
 
 // Corpus is where blocks come from: files, a kept case, a log store.
 //
-// Promises, tested by corpustest: Blocks yields every block that may contain one of the literals, and may leave out blocks that
+// Promises, tested for every implementation (ingest/laws_test.go, ingest/index/case_test.go): Blocks yields every block that may contain one of the literals, and may leave out blocks that
 // contain none; blocks of one input come in order of offset, inputs in a fixed order; the records that can be cut from a block do
 // not depend on which blocks were left out or on how the input was divided. Inputs is complete when Blocks was drained, and
 // then tells the exact bytes, lines and times of every input whether its blocks were yielded or not.

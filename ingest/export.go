@@ -239,10 +239,10 @@ func isName(v []byte) bool {
 	return len(v) > 0 && len(v) < 254 && k8sName(v) == len(v) && v[0] != '.'
 }
 
-// texts counts, for each place of a document, lines that begin like a record.
+// placeTexts counts, for one place of a document, the lines that begin like a record.
 type placeTexts struct {
-	leafs, heads, lines int
-	first               string
+	heads int
+	first string
 }
 
 // exportPlaces finds the places of a document at which logs stand; heads is how many lines there begin a record.
@@ -256,10 +256,8 @@ func exportPlaces(sample []byte) (places map[string]bool, heads int) {
 			by[l.path] = x
 			order = append(order, l.path)
 		}
-		x.leafs++
 		for line := range bytes.Lines(unescapeJSON(l.value)) {
 			line = bytes.TrimRight(line, "\r\n")
-			x.lines++
 			if known, _ := knownHeader(bytes.TrimLeft(line, "`")); known {
 				if x.heads++; x.first == "" {
 					x.first = string(line)
@@ -367,18 +365,6 @@ func escapedLog(data []byte) []byte {
 		}
 	}
 	return out
-}
-
-// headsIn counts lines that begin a record, and stops at a few hundred.
-func headsIn(data []byte) (n int) {
-	for l := range bytes.Lines(data) {
-		if known, _ := knownHeader(bytes.TrimRight(l, "\r\n")); known {
-			if n++; n == 400 {
-				break
-			}
-		}
-	}
-	return n
 }
 
 // container says how an input holds logs that have to be taken out before they can be read.

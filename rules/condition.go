@@ -154,6 +154,9 @@ func (t *Test) Holds(v string, ok bool) bool {
 	case t.num != nil:
 		if t.num.version != nil {
 			pv := parseVersion(v)
+			if n := len(t.num.version); n < len(pv) { // 1.33 means all of its patches
+				pv = pv[:n]
+			}
 			return pv != nil && t.num.op(compareVersions(pv, t.num.version))
 		}
 		f, err := strconv.ParseFloat(strings.TrimSpace(v), 64)

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -52,6 +53,9 @@ func Load(files ...File) (*Set, error) {
 const maxMistakes = 200
 
 // mistakes orders what was found by file and line.
+// maxTitle is how many characters of a cause's title fit on a line of every report.
+const maxTitle = 70
+
 func (p *parser) mistakes(files []File) Mistakes {
 	order := map[string]int{}
 	for i, f := range files {
@@ -457,6 +461,8 @@ func (p *parser) cause(key, n *yaml.Node) {
 	}
 	if c.Title == "" || c.Summary == "" {
 		p.errorf(key, "cause %s: title and summary are required", c.ID)
+	} else if n := utf8.RuneCountInString(c.Title); n > maxTitle {
+		p.errorf(key, "cause %s: the title has %d characters, it must fit in %d: tables and chats cut it off", c.ID, n, maxTitle)
 	}
 	p.uses = append(p.uses, use{c, p.name, key.Line})
 	p.set.causes[c.ID] = c
