@@ -243,7 +243,7 @@ func parseTimed(b []byte, h *head, peek bool) bool {
 		if h.timedGroups(bytes.TrimLeft(r, " \t")) {
 			return true
 		}
-	case levelOf(bytes.TrimRight(word, ":")) != LevelUnknown && zoned && b[10] == 'T' && !(n == len(kubectlTime) && r[0] == ' '):
+	case levelOf(bytes.TrimRight(word, ":")) != LevelUnknown && zoned && b[10] == 'T' && (word[0] >= 'a' || r[0] == '\t') && !(n == len(kubectlTime) && r[0] == ' '):
 		h.level = levelOf(bytes.TrimRight(word, ":"))
 		h.istio(rest, r[0] == '\t')
 		return true

@@ -61,10 +61,10 @@ func detectWrapping(sample []byte) (w wrapping) {
 	}
 	switch {
 	case len(looks) < 3:
+	case loose >= 3 && rest*4 >= len(lines) && fits*6 <= loose && full*2 < rest && hasAny(heads): // most were broken before the last column
+		return wrapping{columns: longest, words: true}
 	case full >= 3 && full*12 >= len(lines) && wrong*10 <= full:
 		return wrapping{columns: longest}
-	case loose >= 3 && rest*4 >= len(lines) && fits*6 <= loose && hasAny(heads):
-		return wrapping{columns: longest, words: true}
 	}
 	return w
 }
