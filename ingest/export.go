@@ -33,10 +33,11 @@ type ids struct{ namespace, pod, container string }
 
 // exportScan reads JSON values one after another and hands out their strings. It stops where the text is no JSON any more, or ends.
 type exportScan struct {
-	b     []byte
-	i     int
-	cut   bool // b is the beginning of more: a string that does not end is one all the same
-	leafs func(*leaf)
+	b      []byte
+	i      int
+	looked int  // bytes read to find names
+	cut    bool // b is the beginning of more: a string that does not end is one all the same
+	leafs  func(*leaf)
 }
 
 func (s *exportScan) space() byte {
@@ -165,12 +166,10 @@ func (s *exportScan) array(path string, w *ids, depth int, row bool) bool {
 // ids looks ahead in the object at s.i for keys that name the writer: its own members, those of objects in it that hold labels, and lists of
 // `{"key": …, "value": …}`. It reports whether there are any.
 func (s *exportScan) ids(w *ids) (found bool) {
-	o := s.b[s.i:]
-	end := bytes.IndexByte(o, '\n') // a look at the beginning is enough where objects are large
-	if end < 0 || end < 4096 {
-		end = min(len(o), 4096)
+	o := s.b[s.i:min(len(s.b), s.i+4096)] // names stand at the beginning of large objects
+	if s.looked += len(o); s.looked > 64*len(s.b)+1<<20 {
+		return false // nothing but small objects inside each other
 	}
-	o = o[:end]
 	sub := jsonWalker{b: o, visit: func(path, v []byte) jsonStep {
 		if len(v) > 0 && v[0] == '{' {
 			switch string(path) {
