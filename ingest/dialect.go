@@ -59,7 +59,7 @@ func (h *head) parse(b []byte, peek bool) bool {
 			return true
 		}
 	}
-	if 'a' <= b[0]|0x20 && b[0]|0x20 <= 'z' && parseLogfmt(b, h) {
+	if 'a' <= b[0]|0x20 && b[0]|0x20 <= 'z' && (parseLogfmt(b, h) || parseUntimedIstio(b, h)) {
 		return true
 	}
 	if t, n, ok := parseYearless(b); ok && parseMonth(b) > 0 {
@@ -136,6 +136,18 @@ func parseUntimed(b []byte, h *head, peek bool) bool {
 		h.message = bytes.TrimPrefix(r, []byte{' '})
 	}
 	return true
+}
+
+// parseUntimedIstio is the like for Istio's format: `error⇥envoy wasm file:line⇥message`.
+func parseUntimedIstio(b []byte, h *head) bool {
+	word, rest := nextWord(b)
+	next, _ := nextWord(rest)
+	if string(next) != "envoy" || levelOf(word) == LevelUnknown {
+		return false
+	}
+	h.level = levelOf(word)
+	h.istio(rest, rest[0] == '\t')
+	return h.logger != nil
 }
 
 // groups takes the bracketed groups of a header and gives what follows them.

@@ -255,7 +255,16 @@ func exportPlaces(sample []byte) (places map[string]bool, heads int) {
 			by[l.path] = x
 			order = append(order, l.path)
 		}
-		for line := range bytes.Lines(unescapeJSON(l.value)) {
+		text := unescapeJSON(l.value)
+		if bytes.Count(text, newline) > 3 { // a whole log, with wrappers of its own
+			var in Input
+			in.detect(text)
+			if x.heads += in.known; in.known > 0 && x.first == "" {
+				x.first = string(text[:min(len(text), 200)])
+			}
+			return
+		}
+		for line := range bytes.Lines(text) {
 			line = bytes.TrimRight(line, "\r\n")
 			if known, _ := knownHeader(bytes.TrimLeft(line, "`")); known {
 				if x.heads++; x.first == "" {
@@ -383,6 +392,9 @@ func findContainer(sample []byte, seen int, guessed bool) (k container) {
 	if len(t) == 0 {
 		return k
 	}
+	if k.wrapping = detectWrapping(t); k.wrapping.columns > 0 {
+		return k
+	}
 	enough := func(heads int) bool { return heads > seen || guessed && heads*2 >= seen && heads > 0 }
 	if c := t[0]; c == '{' || c == '[' || c == '"' {
 		if places, heads := exportPlaces(t); enough(heads) {
@@ -398,9 +410,7 @@ func findContainer(sample []byte, seen int, guessed bool) (k container) {
 			}
 		}
 		k.escaped = heads > 1 && enough(heads)
-		return k
 	}
-	k.wrapping = detectWrapping(t)
 	return k
 }
 

@@ -44,7 +44,7 @@ func detectWrapping(sample []byte) (w wrapping) {
 		if width[i] == longest {
 			full++
 			looks[letters(lines[i])] = true
-			if heads[i+1] || width[i+1] == 0 || goesOn(lines[i], lines[i+1]) {
+			if heads[i+1] || width[i+1] == 0 || bytes.HasPrefix(lines[i+1], []byte("  ")) || lines[i+1][0] == '\t' || goesOn(lines[i], lines[i+1]) {
 				wrong++
 			}
 		}
@@ -60,7 +60,7 @@ func detectWrapping(sample []byte) (w wrapping) {
 		}
 	}
 	switch {
-	case len(looks) < 3:
+	case len(looks) < 3 && (full < 5 || full*3 < len(lines)):
 	case loose >= 3 && rest*4 >= len(lines) && fits*6 <= loose && full*2 < rest && hasAny(heads): // most were broken before the last column
 		return wrapping{columns: longest, words: true}
 	case full >= 3 && full*12 >= len(lines) && wrong*10 <= full:
@@ -85,8 +85,12 @@ func letters(l []byte) string {
 
 // beginsLine reports whether a line begins as a writer or a container runtime began it.
 func beginsLine(l []byte) bool {
+	if len(l) <= 30 {
+		return false
+	}
 	var m meta
-	return len(l) > 30 && (clearHeader(l) || len(stripCertain(l, &m, nil)) < len(l))
+	_, _, _, timed := parseTime(l)
+	return timed || clearHeader(l) || len(stripCertain(l, &m, nil)) < len(l) || headerBehind(l) > 0
 }
 
 func hasAny(b []bool) bool {

@@ -38,7 +38,7 @@ func parseColumns(l []byte) (c csvColumns) {
 			}
 		}
 	}
-	if named && n > 1 && len(l) < 1000 {
+	if named && n > 1 && len(l) < 1000 && !bytes.ContainsAny(l, "{}=:") { // names, not values
 		c.n, c.names = n, append([]byte(nil), l...)
 	}
 	if c.text == n {
@@ -136,6 +136,17 @@ func (c csvColumns) strip(b []byte, m *meta) ([]byte, bool) {
 	m.pod, m.namespace, m.container, m.node = l.pod, l.namespace, l.container, l.node
 	m.time, m.unzoned, m.yearless = t, !zoned, false
 	return undouble(field), true
+}
+
+// fits reports whether most lines of a sample are rows of a table with these columns.
+func (c csvColumns) fits(sample [][]byte) bool {
+	rows := 0
+	for _, l := range sample {
+		if _, ok := c.row(l); c.n > 1 && ok {
+			rows++
+		}
+	}
+	return rows*10 >= len(sample)*6
 }
 
 // cells takes what the columns of a row tell, and gives the text.

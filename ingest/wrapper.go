@@ -549,7 +549,7 @@ func (in *Input) detectWrapper(sample [][]byte, found []wrapper) (best wrapper, 
 			continue
 		}
 		if w == wrapLead {
-			if in.leads = findLeads(sample); in.leads == nil {
+			if in.leads = findLeads(sample); in.leads == nil || !slices.Contains(found, wrapCSV) && in.columns.fits(sample) {
 				continue
 			}
 		}
