@@ -4,6 +4,7 @@
 //	go run ./bench                          all, over a log of 512 MiB
 //	go run ./bench -size 64                 quicker
 //	go run ./bench core                     threads and frames of a core dump of 2 GiB, beside eu-stack
+//	go run ./bench symbolize                a thousand frames against llvm-symbolizer
 //	go run ./bench gen -bytes 536870912     only write the log, to standard output
 package main
 
@@ -43,6 +44,9 @@ func run(args []string) error {
 			return err
 		}
 		return measureCore(*size, *runs)
+	}
+	if len(args) > 0 && args[0] == "symbolize" {
+		return symbolizeMain(args[1:])
 	}
 	fs := flag.NewFlagSet("bench", flag.ExitOnError)
 	size := fs.Int64("size", 512, "size of the log in MiB")

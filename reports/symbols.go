@@ -42,8 +42,8 @@ func WriteSymbols(w io.Writer, a *symbolize.Answer, format string, o Options) er
 
 // verdicts are the words for what is known of the module.
 var verdicts = map[symbolize.Verdict]string{
-	symbolize.Matched:  "this is the build that failed",
-	symbolize.Unproven: "this may be the build that failed, nothing proves it",
+	symbolize.Matched:  "every frame fits the code of this build",
+	symbolize.Unproven: "this may be the build that failed, nothing shows it",
 	symbolize.Mismatch: "this is NOT the build that failed: no lines are told",
 	symbolize.NoModule: "no module was given",
 }

@@ -105,14 +105,17 @@ func (s *Symbolizer) byPanic(x *Traced, t Backtrace) {
 		}
 	}
 	switch {
+	case len(in) == 0 && len(t.Frames) == 0:
+		x.Proof = []string{"there is no backtrace, and no debug information that was given has the place that the panic message names"}
+		return
 	case len(in) == 0:
 		return
-	case len(in) > 1:
+	case len(in) > 1 && slices.ContainsFunc(found, func(f Frame) bool { return f.Function != found[0].Function }):
 		x.Proof = append(x.Proof, fmt.Sprintf("%d different builds have a %s: which of them failed is not known", len(in), x.Panic.Location))
 		return
 	case len(t.Frames) == 0:
 		x.Verdict, x.Module, x.Stack.Source, x.Code, x.Missing = Unproven, in[0].Path, in[0].Path, in[0].Code, ""
-		x.Proof = append(x.Proof, "there is no backtrace; the panic message names a place that this build has")
+		x.Proof = []string{"there is no backtrace; the panic message names a place that this build has"}
 	case slices.ContainsFunc(x.Frames, func(f Frame) bool { return f.Kind == "user" }):
 		x.Proof = append(x.Proof, "no frame tells which function is the plugin's own; the panic message names the place")
 	default:
@@ -172,7 +175,7 @@ type occurrence struct {
 func NewReader(s *Symbolizer) *Reader { return &Reader{s: s} }
 
 // maxTraced is how many different backtraces are told.
-const maxTraced = 200
+const maxTraced = 1000
 
 // Read takes a path: a log, a backtrace that somebody pasted, a core dump, a module, or a folder or archive with any of them. "-" is stdin.
 func (r *Reader) Read(ctx context.Context, path string, stdin io.Reader) error {

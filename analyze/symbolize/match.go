@@ -24,6 +24,8 @@ type candidate struct {
 	checked int      // frames with an offset that were looked at
 	against []string // contradictions
 	note    string   // how the offsets had to be read
+	moved   bool     // all offsets had to be moved, so that the agreement proves less
+	names   int      // of a module that does not fit: how many of the logged functions it has
 }
 
 // place is where a frame lies.
@@ -38,7 +40,7 @@ func (c *candidate) verdict() Verdict {
 	switch {
 	case len(c.against) > 0:
 		return Mismatch
-	case c.agreed > 0:
+	case c.agreed > 0 && !c.moved:
 		return Matched
 	}
 	return Unproven
@@ -115,9 +117,22 @@ func (s *Symbolizer) candidates(t Backtrace) []candidate {
 				keep(c)
 			}
 		}
+		for i := range out {
+			out[i].names = s.knows(out[i].build, t)
+		}
 		sort.SliceStable(out, func(i, j int) bool { return better(&out[i], &out[j]) })
 	}
 	return out
+}
+
+// knows counts the logged functions that a module has: another build of the same plugin has most of them.
+func (s *Symbolizer) knows(b *Build, t Backtrace) (n int) {
+	for i := range t.Frames[:min(len(t.Frames), maxChecked)] {
+		if _, ok := s.functionNamed(b, t.Frames[i].Function); ok {
+			n++
+		}
+	}
+	return n
 }
 
 var rank = map[Verdict]int{Matched: 0, Unproven: 1, Mismatch: 2}
@@ -125,6 +140,9 @@ var rank = map[Verdict]int{Matched: 0, Unproven: 1, Mismatch: 2}
 func better(a, b *candidate) bool {
 	if x, y := rank[a.verdict()], rank[b.verdict()]; x != y {
 		return x < y
+	}
+	if a.names != b.names {
+		return a.names > b.names
 	}
 	if len(a.against) != len(b.against) {
 		return len(a.against) < len(b.against)
@@ -157,8 +175,9 @@ func variants(t Backtrace) []variant {
 // maxShift is how far the code may have moved: tools write section headers that are some bytes longer, or put a custom section in front.
 const maxShift = 1 << 16
 
-// shifted looks for the one distance by which all offsets are off. It is taken from a frame with a name, whose function has a handful of calls,
-// and believed when every frame agrees and several stand at a call of the very function below.
+// shifted looks for the one distance by which all offsets are off. It is taken from a frame with a name, whose function has a handful of calls, and
+// told when every frame agrees and several stand at a call of the very function below. That is no proof: the standard library's functions come
+// last in the code and in the same order, so the ten frames of a Rust panic fit every build of every plugin, moved by the size of what is in front.
 func (s *Symbolizer) shifted(b *Build, t Backtrace) (best candidate, ok bool) {
 	var offsets []uint64 // of calls that the frame may stand at
 	var at uint64
@@ -195,16 +214,29 @@ func (s *Symbolizer) shifted(b *Build, t Backtrace) (best candidate, ok bool) {
 			}
 		}
 		c := s.check(b, moved)
-		if c.verdict() != Matched || c.byCall < 2 {
+		if c.verdict() != Matched || c.byCall < 2 || !s.beyondLibrary(&c) {
 			continue
 		}
 		if ok {
 			return best, false // two distances fit
 		}
-		c.note = fmt.Sprintf("all offsets are %d bytes off from %s: a tool has written other section headers into the module that failed, and left the code alone", d, b.Path)
+		c.note = fmt.Sprintf("this holds if all offsets are %d bytes off from %s: a tool may have written other section headers and left the code alone, or it is another build of much the same code", d, b.Path)
+		c.moved = true
 		best, ok = c, true
 	}
 	return best, ok
+}
+
+// beyondLibrary says whether some frame lies in code that is not the language's own, which all builds have in common.
+func (s *Symbolizer) beyondLibrary(c *candidate) bool {
+	for _, p := range c.places {
+		if name := s.functionName(c.build, p.function.Index); p.ok && name != "" {
+			if kind, _ := s.kind(s.demangle(name), user); kind == "user" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // functionNamed finds the function of that name, if just one has it.

@@ -8,11 +8,12 @@
 // The verdict comes first, because offsets into the wrong build give lines that look right. Every frame is held against the code: its
 // offset must lie in the function that the log names and at the start of an instruction; the innermost instruction must be one that can trap in
 // the way it did; all others must call, and where they call directly, the very function of the frame below. One contradiction is a mismatch, and
-// then no line is told. [Stack.Proof] says what was found.
+// then no line is told. [Stack.Proof] says what was found. What a match cannot exclude is a build whose functions all have the same sizes: the crash
+// lab has one, with another version of the SDK, in which every frame falls on the same instruction.
 //
 // Where an engine prints no offset (wazero without debug information, WAMR's faster modes), a frame still has a line when its function calls the
-// one below at a single place. Where all offsets are off by the same, because a tool wrote other section headers into the module that
-// failed, the difference is found, if there is just one that makes every frame agree.
+// one below at a single place. Where all offsets are off by the same, as when a tool wrote other section headers into the module that
+// failed, the difference is found, if there is just one that makes every frame agree; that proves nothing, and the verdict says so.
 //
 // A module that was stripped for production has the same Code section as the build it comes from. Modules are therefore paired by the
 // sha256 of that section: the frames are proved with any of them, and lines come from the one that has debug information.
@@ -65,7 +66,7 @@ func (f Frame) Location() string {
 type Verdict string
 
 const (
-	Matched  Verdict = "matched"   // proved: frames agree with the code, and none contradicts it
+	Matched  Verdict = "matched"   // frames agree with the code in ways that are no accident, and none contradicts it
 	Unproven Verdict = "unproven"  // nothing contradicts, but nothing proves it either
 	Mismatch Verdict = "mismatch"  // proved: another module, or another build
 	NoModule Verdict = "no-module" // no module was given
@@ -249,6 +250,8 @@ func (s *Symbolizer) Stack(t Backtrace) Stack {
 		st.Missing = "the module that failed was not given"
 	} else if len(t.Frames) > 0 {
 		s.match(t, &st)
+	} else {
+		st.Verdict, st.Proof = Unproven, append(st.Proof, "there is no backtrace to hold a module against")
 	}
 	if len(st.Frames) == 0 {
 		for i := range t.Frames {
@@ -292,6 +295,11 @@ func (s *Symbolizer) at(b *Build, file string, line, column int, out []Frame) []
 				continue
 			}
 			f := Frame{Function: s.demangle(at.Function), Line: at.Line, Column: at.Column}
+			if g, ok := b.Module.FunctionAt(pc + uint64(b.Module.CodeOffset)); ok && !at.Inlined {
+				if full := s.demangle(s.functionName(b, g.Index)); longer(full, f.Function) {
+					f.Function = full
+				}
+			}
 			var o origin
 			f.File, o = cleanPath(at.File, at.Dir)
 			f.Kind, f.What = s.kind(f.Function, o)
@@ -444,6 +452,9 @@ func (s *Symbolizer) frames(l *Logged, p place, b, src *Build) []Frame {
 		if at.Function != "" {
 			f.Function = s.demangle(at.Function)
 		}
+		if !at.Inlined && longer(base.Function, f.Function) {
+			f.Function = base.Function // line tables alone have no paths
+		}
 		p := s.paths.get([2]string{at.File, at.Dir}, func(k [2]string) short {
 			path, origin := cleanPath(k[0], k[1])
 			return short{path, origin}
@@ -460,6 +471,11 @@ func (s *Symbolizer) frames(l *Logged, p place, b, src *Build) []Frame {
 		return []Frame{base}
 	}
 	return out
+}
+
+// longer says whether a name is the other one with the path before it.
+func longer(full, short string) bool {
+	return !strings.Contains(short, "::") && strings.HasSuffix(full, "::"+short)
 }
 
 // goFrame tells a frame of a Go program by its own table.

@@ -41,6 +41,8 @@ type app struct {
 	streams
 	env  func(string) (string, bool)
 	conf *viper.Viper
+
+	shipped *rules.Set // once loaded: help and completion of several commands need it as well
 }
 
 // status is an error that carries its exit status.
@@ -238,6 +240,9 @@ func (a *app) textOrJSON(format string, v any, text func() error) error {
 
 // loadRules compiles the shipped rules and those that --rules adds.
 func (a *app) loadRules(paths []string) (*rules.Set, error) {
+	if len(paths) == 0 && a.shipped != nil {
+		return a.shipped, nil
+	}
 	files := []rules.File{{Name: "rules.yaml", Data: wasmortem.Rules}}
 	for _, p := range paths {
 		more, err := ruleFiles(p)
@@ -249,6 +254,9 @@ func (a *app) loadRules(paths []string) (*rules.Set, error) {
 	set, err := rules.Load(files...)
 	if err != nil {
 		return nil, usage("the rules have mistakes:\n%v", err)
+	}
+	if len(paths) == 0 {
+		a.shipped = set
 	}
 	return set, nil
 }

@@ -32,7 +32,7 @@ func (a *app) symbolizeCommand() *cobra.Command {
 and which function of the plugin's own code failed. Backtraces of V8 (Envoy), wasmtime, WAMR and wazero are known, and wasm core dumps.
 Without FILE it reads standard input.
 
-A module is proved to be the one that failed before any line is told: offsets into another build give lines that look right. What was stripped for
+Every frame is held against the code of a module before any line is told: offsets into another build give lines that look right. What was stripped for
 production is paired with the build that has debug information by the sha256 of its Code section. Give all builds there are, files, folders or
 archives; those inside FILE are used as well.
 
