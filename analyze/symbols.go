@@ -206,6 +206,9 @@ func (s *symbols) fromDump(i int, x *symbolize.Traced, inc *Incident) {
 	s.joined[i] = true
 	inc.Symbols.Dumps = append(inc.Symbols.Dumps, d.Path)
 	if t := d.Threads[0]; len(t.Frames) > len(x.Frames) && (t.Verdict == symbolize.Matched || len(x.Frames) == 0) {
+		if len(x.Frames) > 0 {
+			t.Proof = append(slices.Clone(x.Proof), fmt.Sprintf("the core dump has the whole stack, of %d frames", len(offsets(t.Frames))))
+		}
 		*x = t
 	}
 	if inc.Subject.Message == "" && d.Threads[0].Panic != nil {

@@ -33,7 +33,7 @@ import (
 //	holds FOLDER NAME…      the folder holds exactly these
 //
 // The files of testdata/script/common are in the working folder of each. $MODULES, $STACKS and $RECORDED are folders with modules and core dumps,
-// backtraces, and logs of real Envoys.
+// backtraces, and logs of real Envoys; $LAB and $RECORDINGS those of the crash lab.
 func TestScripts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs the program some hundred times")
@@ -63,7 +63,8 @@ func TestMain(m *testing.M) {
 
 func setup(e *testscript.Env) error {
 	e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, ".config"))
-	for name, dir := range map[string]string{"MODULES": "../../ingest/wasm/testdata", "STACKS": "../../analyze/symbolize/testdata", "CORES": "../../ingest/elfcore/testdata", "RECORDED": "../../testdata/corpus/recorded"} {
+	for name, dir := range map[string]string{"MODULES": "../../ingest/wasm/testdata", "STACKS": "../../analyze/symbolize/testdata", "CORES": "../../ingest/elfcore/testdata", "RECORDED": "../../testdata/corpus/recorded",
+		"LAB": "../../lab/testdata/modules", "RECORDINGS": "../../testdata/lab"} {
 		abs, err := filepath.Abs(dir)
 		if err != nil {
 			return err
