@@ -122,6 +122,7 @@ func (b *builder) incident(f *failure) Incident {
 	inc.Evidence, inc.EvidenceAll = evidence(f)
 	b.symbolize(f, &inc)
 	b.joinCore(f, &inc)
+	b.loading(f, &inc)
 	inc.Contributing = contributing(f)
 	inc.Impact, inc.Timeline = b.impact(f, &inc.Subject)
 	inc.Spread = b.spread(f)
