@@ -44,7 +44,8 @@ type Input struct {
 
 // Incident is one failure, over all workers and pods it hit, with its consequences set apart.
 type Incident struct {
-	ID           string        `json:"id"` // fingerprint: cause, plugin, callback, trap kind, panic location or first user function
+	ID           string        `json:"id"`              // fingerprint: cause, plugin, callback, trap kind, panic location or first user function
+	Known        bool          `json:"known,omitempty"` // it is in the baseline that was given
 	RootCause    string        `json:"root_cause"`
 	Title        string        `json:"title"`
 	Confidence   float64       `json:"confidence"` // 0…1: how often such a diagnosis is right, measured on the corpus

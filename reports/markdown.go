@@ -122,6 +122,9 @@ func (d *document) incident(in *analyze.Incident, level int) {
 func lead(in *analyze.Incident) string {
 	s := fmt.Sprintf("**%s**: %s. Root cause %s, **%s** (%s).", escape.Markdown(string(in.Severity)), severities[in.Severity],
 		escape.Code(in.RootCause), likelihood(in.Confidence), percent(in.Confidence))
+	if in.Known {
+		s += " Known: it is in the baseline."
+	}
 	if len(in.Contributing) > 0 {
 		s += " Contributing: " + codes(in.Contributing, 10) + "."
 	}

@@ -162,6 +162,9 @@ func (t terminal) heading(in *analyze.Incident) []string {
 	if len(in.Contributing) > 0 {
 		second += "; with " + some(in.Contributing, 3)
 	}
+	if in.Known {
+		second += "; known, in the baseline"
+	}
 	return append(lines, indent(wrapTo(escape.Line(second), t.columns-2, 3), 2)...)
 }
 

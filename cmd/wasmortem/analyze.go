@@ -30,8 +30,10 @@ type analyzeFlags struct {
 	custody, batch, resume                         bool
 	elastic                                        elasticFlags
 
-	query  string   // of documents in Elasticsearch
-	fields []string // ROLE=NAME
+	query    string   // of documents in Elasticsearch
+	fields   []string // ROLE=NAME
+	baseline string
+	known    map[string]bool // what the baseline holds
 }
 
 func (a *app) analyzeCommand() *cobra.Command {
@@ -66,7 +68,8 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
 	fl.StringVar(&f.since, "since", "", "ignore records before: a time (2026-11-22T14:50:00Z) or an age (2h)")
 	fl.StringVar(&f.until, "until", "", "ignore records after: a time or an age")
 	fl.IntVar(&f.jobs, "jobs", 0, "how many blocks to work on at once (default: number of cores)")
-	fl.StringVar(&f.failOn, "fail-on", "", "exit 1 when an incident has at least this severity: info, warning, error, critical")
+	fl.StringVar(&f.failOn, "fail-on", "", "exit 1 when an incident that is not in the baseline has at least this severity: info, warning, error, critical; new: any above info")
+	fl.StringVar(&f.baseline, "baseline", "", "file of known incidents: a report in JSON, or fingerprints, one a line; they are marked and do not count for --fail-on")
 	fl.BoolVar(&f.batch, "batch", false, "take every archive, folder and file directly under PATH as a case of its own: NAME.json and NAME.md each, and a summary, in --output DIR")
 	fl.BoolVar(&f.resume, "resume", false, "with --batch: skip cases that were finished before and have not changed")
 	fl.BoolVar(&f.custody, "custody", false, "record the sha256 of every input in the report")
@@ -74,7 +77,7 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
 	fl.StringVar(&f.query, "query", "", "with elasticsearch+https://…: only documents that this query string finds, such as kubernetes.namespace:shop")
 	fl.StringArrayVar(&f.fields, "elastic-field", nil, "with elasticsearch+https://…: ROLE=FIELD where the documents name them unusually ("+strings.Join(source.Roles(), ", ")+"; repeatable)")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formatNames(), cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{"info", "warning", "error", "critical"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions(failLevels, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -110,8 +113,13 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	if !o.Since.IsZero() && !o.Until.IsZero() && o.Until.Before(o.Since) {
 		return usage("--until %s lies before --since %s: that leaves nothing", f.until, f.since)
 	}
-	if f.failOn != "" && analyze.Severity(f.failOn).Rank() == 0 && f.failOn != "info" {
-		return usage("--fail-on: unknown severity %q (want info, warning, error or critical)", f.failOn)
+	if err := checkFailOn(f.failOn); err != nil {
+		return err
+	}
+	if f.baseline != "" {
+		if f.known, err = baseline(f.baseline); err != nil {
+			return err
+		}
 	}
 	if o.Rules, err = a.loadRules(f.rules); err != nil {
 		return err
@@ -170,6 +178,7 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 		r.Stats.Skipped = append(r.Stats.Skipped, "interrupted: what follows the last input listed was not read")
 	}
 	r.Stats.Skipped = append(r.Stats.Skipped, corpus.Notes()...)
+	r.Accept(f.known)
 	if err := a.write(f.output, func(w io.Writer) error { return format.Write(w, r, a.reportOptions(f.output)) }); err != nil {
 		return err
 	}
@@ -181,7 +190,7 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 		return status{exitUnreadable, runErr}
 	case unreadable(r):
 		return status{exitUnreadable, errors.New("nothing could be read: every input has an error")}
-	case f.failOn != "" && worst(r) >= analyze.Severity(f.failOn).Rank() && len(r.Incidents) > 0:
+	case fails(r, f.failOn):
 		return status{exitFound, nil}
 	}
 	return nil
@@ -263,14 +272,6 @@ func unreadable(r *analyze.Report) bool {
 		}
 	}
 	return len(r.Inputs) > 0
-}
-
-func worst(r *analyze.Report) int {
-	w := 0
-	for i := range r.Incidents {
-		w = max(w, r.Incidents[i].Severity.Rank())
-	}
-	return w
 }
 
 // warnInputs tells on stderr what a person may overlook in the report.

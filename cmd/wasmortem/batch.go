@@ -46,7 +46,7 @@ type batch struct {
 	mu       sync.Mutex
 	finished int
 	bytes    int64
-	worst    int
+	found    bool  // something that --fail-on names
 	failed   error // of writing: nothing can go on
 }
 
@@ -55,7 +55,7 @@ const journalName = ".wasmortem-batch.jsonl"
 
 func (a *app) analyzeBatch(ctx context.Context, paths []string, f analyzeFlags, o analyze.Options, extra []reports.Format) error {
 	start := time.Now()
-	b := &batch{app: a, f: f, o: o, done: map[string]batchCase{}, worst: -1}
+	b := &batch{app: a, f: f, o: o, done: map[string]batchCase{}}
 	for _, name := range []string{"json", "markdown"} {
 		format, _ := reports.Lookup(name)
 		b.formats = append(b.formats, format)
@@ -113,7 +113,7 @@ func (a *app) analyzeBatch(ctx context.Context, paths []string, f analyzeFlags, 
 		return status{exitInterrupted, nil}
 	case s.Failed == len(cases):
 		return status{exitUnreadable, errors.New("nothing could be read: every case has an error")}
-	case f.failOn != "" && b.worst >= analyze.Severity(f.failOn).Rank() && b.worst >= 0:
+	case b.found:
 		return status{exitFound, nil}
 	}
 	return nil
@@ -195,7 +195,7 @@ func caseName(p string) string {
 // state sums up what a report depends on. Contents are not read: a file that changed has another size or time.
 func (b *batch) state(path string) (size int64, sum string) {
 	h := sha256.New()
-	fmt.Fprintln(h, b.o.Version, b.o.Commit, b.o.Rules.Sum, b.f.since, b.f.until, b.f.custody)
+	fmt.Fprintln(h, b.o.Version, b.o.Commit, b.o.Rules.Sum, b.f.since, b.f.until, b.f.custody, b.f.known)
 	for _, f := range b.formats {
 		fmt.Fprintln(h, f.Name)
 	}
@@ -286,6 +286,7 @@ func (b *batch) one(ctx context.Context, c batchCase) {
 		return
 	}
 	r.Stats.Skipped = append(r.Stats.Skipped, notes...)
+	r.Accept(b.f.known)
 	for _, f := range b.formats {
 		path := filepath.Join(b.f.output, c.Name+extension(f.Name))
 		if werr := b.write(path, func(w io.Writer) error { return f.Write(w, r, reports.Options{}) }); werr != nil {
@@ -322,9 +323,7 @@ func (b *batch) note(c batchCase, r *analyze.Report) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sum.Add(c.Name, c.Path, r)
-	if len(r.Incidents) > 0 {
-		b.worst = max(b.worst, worst(r))
-	}
+	b.found = b.found || fails(r, b.f.failOn)
 }
 
 // remember writes a line of the journal, after the reports are there.

@@ -128,6 +128,7 @@ Every flag can be set in the environment (WASMORTEM_FORMAT=json) or in a configu
 		a.inspectCommand(), a.preflightCommand(),
 		a.rulesCommand(), a.runbookCommand(),
 		a.collectCommand(),
+		a.compareCommand(),
 		a.versionCommand(),
 	} {
 		root.AddCommand(c)
@@ -214,7 +215,7 @@ func (a *app) configure(cmd *cobra.Command) error {
 
 // writesReports reports whether a command writes reports: there, an unknown format is a mistake wherever it comes from.
 func writesReports(cmd *cobra.Command) bool {
-	return cmd.Name() == "analyze" || cmd.Name() == "runbook" || cmd.Name() == "symbolize"
+	return cmd.Name() == "analyze" || cmd.Name() == "runbook" || cmd.Name() == "compare" || cmd.Name() == "symbolize"
 }
 
 // formatFlag adds --format to a command that has only text and JSON.

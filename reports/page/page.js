@@ -34,11 +34,11 @@
   // Folding, and unfolding for paper.
   var fold = document.getElementById('fold'), details = all('details');
   function unfold(open) { details.forEach(function (d) { d.open = open; }); }
-  fold.addEventListener('click', function () {
+  if (fold) { fold.addEventListener('click', function () {
     var open = fold.getAttribute('aria-pressed') !== 'true';
     unfold(open);
     fold.setAttribute('aria-pressed', String(open));
-  });
+  }); }
   var before = [];
   addEventListener('beforeprint', function () {
     before = details.filter(function (d) { return !d.open; });
