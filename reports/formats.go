@@ -30,6 +30,9 @@ var Formats = []Format{
 	{"markdown", writeMarkdown, "the post-mortem with its full runbooks, to send to the team"},
 	{"html", writeHTML, "the post-mortem as one page for a browser, with a plot over time; it loads nothing and can be sent and printed"},
 	{"json", writeJSON, "everything, as reports/report.schema.json describes it"},
+	{"sarif", writeSARIF, "SARIF 2.1.0, for code scanning: results at source lines, else at lines of evidence"},
+	{"junit", writeJUnit, "JUnit XML, for a CI service: a failed test for each incident"},
+	{"prometheus", writePrometheus, "gauges in the text format of Prometheus"},
 }
 
 // Lookup returns the format called name.
