@@ -10,9 +10,10 @@ const Schema = "wasmortem.report/1"
 type Report struct {
 	Schema      string     `json:"schema"`
 	Tool        Tool       `json:"tool"`
-	Inputs      []Input    `json:"inputs"`       // at most [MaxInputs]
-	InputsTotal int        `json:"inputs_total"` // how many there were
-	Incidents   []Incident `json:"incidents"`    // by severity, then first_seen; empty when healthy
+	Inputs      []Input    `json:"inputs"`              // at most [MaxInputs]
+	InputsTotal int        `json:"inputs_total"`        // how many there were
+	Incidents   []Incident `json:"incidents"`           // by severity, then first_seen; empty when healthy
+	Redaction   *Redaction `json:"redaction,omitempty"` // what was taken out; nil when nothing was to be
 	Stats       Stats      `json:"stats"`
 }
 
@@ -126,6 +127,7 @@ type Evidence struct {
 	Pod       string `json:"pod,omitempty"`
 	Text      string `json:"text"` // the raw physical line, wrapper included, invalid UTF-8 as U+FFFD
 	Truncated bool   `json:"truncated,omitempty"`
+	Redacted  bool   `json:"redacted,omitempty"` // Text is the line after secrets were taken out of it
 	Rule      string `json:"rule"`
 	Role      string `json:"role"` // cause, consequence, context, against
 

@@ -29,6 +29,9 @@ type Options struct {
 	Hash      bool            // compute Input.SHA256
 	Limits    *archive.Limits // nil: archive.Default()
 	Progress  func(in *Input) // called as each input begins; may be nil
+	// Redact makes of a stream of text what is to be kept of it, line by line; nil: all. Line numbers stay true, offsets are those of what
+	// is left. Sums are those of the input. Binaries are not offered.
+	Redact func(io.Reader) io.Reader
 	// Binary gets inputs that are modules or core dumps (the kinds wasm-module, wasm-coredump, elf-core), which are no records; may be
 	// nil. It need not read to the end, may change the kind and add warnings, and keeps nothing of r.
 	Binary func(in *Input, r io.Reader)
@@ -120,6 +123,12 @@ func (c *FileCorpus) readLog(ctx context.Context, e archive.Entry, outer bool, y
 	if order := utf16Order(head); order != nil {
 		in.warn("UTF-16: read as UTF-8, in which bytes and offsets are counted")
 		r = &utf16Reader{r: io.MultiReader(bytes.NewReader(head), r), order: order}
+		if head, err = readHead(r); err != nil {
+			in.Err = err.Error()
+		}
+	}
+	if c.o.Redact != nil && bytes.IndexByte(head, 0) < 0 {
+		r = c.o.Redact(io.MultiReader(bytes.NewReader(head), r))
 		if head, err = readHead(r); err != nil {
 			in.Err = err.Error()
 		}

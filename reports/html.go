@@ -100,6 +100,7 @@ type page struct {
 	DoubtMore int
 	Tool      analyze.Tool
 	Overrides string
+	Redaction string
 }
 
 type pageDoubt struct{ Path, What string }
@@ -156,6 +157,7 @@ type pageEvidence struct {
 	Lines                  int
 	Before, Own, After     []pageLine
 	Note                   string // that the line was cut
+	Redacted               bool
 }
 
 // pageLine is a physical line; of the record's own, Text is the part worth reading, with what stands around it.
@@ -185,7 +187,7 @@ type pageAlternative struct {
 
 func pageOf(r *analyze.Report) *page {
 	failures, remarks := split(r)
-	p := &page{frame: pageFrame(), Amount: amount(r), Covered: covered(r), Kinds: kinds(r), Tool: r.Tool, Overrides: overrides(r.Tool)}
+	p := &page{frame: pageFrame(), Amount: amount(r), Covered: covered(r), Kinds: kinds(r), Tool: r.Tool, Overrides: overrides(r.Tool), Redaction: redaction(r)}
 	switch len(failures) {
 	case 0:
 		p.Blind = blind(r) != ""
@@ -316,7 +318,7 @@ func evidenceRows(in *analyze.Incident, roles ...string) (rows []pageEvidence, m
 }
 
 func evidenceRow(e analyze.Evidence, rules []string) pageEvidence {
-	p := pageEvidence{Position: position(e), Moment: moment(e.Time), Role: e.Role, Rules: rules, Lines: e.Lines}
+	p := pageEvidence{Position: position(e), Moment: moment(e.Time), Role: e.Role, Rules: rules, Lines: e.Lines, Redacted: e.Redacted}
 	p.Before = numbered(e.Before, e.Line-int64(len(e.Before)), e.Line)
 	p.Own = []pageLine{parted(e)}
 	switch {

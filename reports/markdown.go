@@ -574,6 +574,7 @@ func (d *document) basis(r *analyze.Report) {
 			d.add(fmt.Sprintf("… and %s in the JSON report.", count(more, "more warning")))
 		}
 	}
+	d.add(inline(redaction(r)))
 	d.heading(2, "Made with")
 	d.add(fmt.Sprintf("wasmortem %s, commit %s, rules %s, %s.", escape.Code(cmp.Or(r.Tool.Version, "unknown")),
 		escape.Code(cmp.Or(r.Tool.Commit, "unknown")), escape.Code(cmp.Or(r.Tool.Rules, "unknown")), escape.Markdown(overrides(r.Tool))))

@@ -640,6 +640,9 @@ func (t terminal) end(r *analyze.Report, failures, remarks []*analyze.Incident) 
 		most = 8
 	}
 	warnings := t.warnings(doubts(r), most)
+	if s := redaction(r); s != "" {
+		warnings = append(warnings, wrapTo(escape.Line(s), t.columns, 2)...)
+	}
 	if len(failures) == 0 {
 		return sections(t.remarks(remarks, most), warnings)
 	}

@@ -412,6 +412,21 @@ func verdict(r *analyze.Report) string {
 	return s
 }
 
+// redaction says what was taken out of the report; empty when nothing was to be.
+func redaction(r *analyze.Report) string {
+	if r.Redaction == nil {
+		return ""
+	}
+	if len(r.Redaction.Kinds) == 0 {
+		return "Redacted: nothing that looks like a secret was found. Offsets are those of the inputs."
+	}
+	var list []string
+	for _, k := range r.Redaction.Kinds {
+		list = append(list, grouped(k.Count)+" "+k.Kind+" ("+grouped(int64(k.Distinct))+" different)")
+	}
+	return "Redacted: " + strings.Join(list, ", ") + ". Tokens stand in their place, equal ones for equal values; evidence is the redacted line, its line numbers and offsets are those of the inputs."
+}
+
 // overrides is what was in force besides the rules that come with the tool.
 func overrides(t analyze.Tool) string {
 	if len(t.Overrides) == 0 {

@@ -19,6 +19,7 @@ import (
 	"github.com/wasmortem/wasmortem/analyze"
 	"github.com/wasmortem/wasmortem/ingest"
 	source "github.com/wasmortem/wasmortem/ingest/elastic"
+	"github.com/wasmortem/wasmortem/ingest/redact"
 	"github.com/wasmortem/wasmortem/reports"
 )
 
@@ -34,6 +35,8 @@ type analyzeFlags struct {
 	fields   []string // ROLE=NAME
 	baseline string
 	known    map[string]bool // what the baseline holds
+	redact   redactFlags
+	hide     *redact.Redactor // nil when nothing is to be taken out
 }
 
 func (a *app) analyzeCommand() *cobra.Command {
@@ -76,6 +79,7 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
 	f.elastic.add(cmd, readPatience)
 	fl.StringVar(&f.query, "query", "", "with elasticsearch+https://…: only documents that this query string finds, such as kubernetes.namespace:shop")
 	fl.StringArrayVar(&f.fields, "elastic-field", nil, "with elasticsearch+https://…: ROLE=FIELD where the documents name them unusually ("+strings.Join(source.Roles(), ", ")+"; repeatable)")
+	f.redact.add(cmd, "the report")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formatNames(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions(failLevels, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -116,6 +120,9 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	if err := checkFailOn(f.failOn); err != nil {
 		return err
 	}
+	if f.hide, err = f.redact.redactor(); err != nil {
+		return err
+	}
 	if f.baseline != "" {
 		if f.known, err = baseline(f.baseline); err != nil {
 			return err
@@ -128,7 +135,7 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 
 	addresses, paths := splitAddresses(paths)
 	if len(addresses) > 0 && f.caseName != "" {
-		return usage("%s: documents of Elasticsearch are not kept in a case", redact(addresses[0]))
+		return usage("%s: documents of Elasticsearch are not kept in a case", withoutPassword(addresses[0]))
 	}
 	if (f.query != "" || len(f.fields) > 0) && len(addresses) == 0 {
 		return usage("--query and --elastic-field are for an address: elasticsearch+https://HOST:9200/INDEX")
@@ -164,7 +171,7 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 			return err
 		}
 	} else {
-		c, kept, err := a.caseCorpus(ctx, f.caseName, paths, reading, &f.elastic)
+		c, kept, err := a.caseCorpus(ctx, f.caseName, paths, reading, &f.elastic, f.hide)
 		if err != nil {
 			return err
 		}
@@ -179,6 +186,9 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	}
 	r.Stats.Skipped = append(r.Stats.Skipped, corpus.Notes()...)
 	r.Accept(f.known)
+	if f.hide != nil {
+		r.Redact(f.hide)
+	}
 	if err := a.write(f.output, func(w io.Writer) error { return format.Write(w, r, a.reportOptions(f.output)) }); err != nil {
 		return err
 	}
@@ -203,7 +213,7 @@ func missing(paths []string) error {
 			continue
 		}
 		if strings.Contains(p, "://") {
-			return usage("%s: addresses are not supported here; give a file, a folder or -", redact(p))
+			return usage("%s: addresses are not supported here; give a file, a folder or -", withoutPassword(p))
 		}
 		if _, err := os.Stat(p); err != nil {
 			return status{exitUnreadable, fmt.Errorf("cannot read %s: %w", p, errors.Unwrap(err))}

@@ -195,7 +195,7 @@ func caseName(p string) string {
 // state sums up what a report depends on. Contents are not read: a file that changed has another size or time.
 func (b *batch) state(path string) (size int64, sum string) {
 	h := sha256.New()
-	fmt.Fprintln(h, b.o.Version, b.o.Commit, b.o.Rules.Sum, b.f.since, b.f.until, b.f.custody, b.f.known)
+	fmt.Fprintln(h, b.o.Version, b.o.Commit, b.o.Rules.Sum, b.f.since, b.f.until, b.f.custody, b.f.known, b.f.redact)
 	for _, f := range b.formats {
 		fmt.Fprintln(h, f.Name)
 	}
@@ -287,6 +287,9 @@ func (b *batch) one(ctx context.Context, c batchCase) {
 	}
 	r.Stats.Skipped = append(r.Stats.Skipped, notes...)
 	r.Accept(b.f.known)
+	if b.f.hide != nil {
+		r.Redact(b.f.hide.Again()) // the same tokens in all cases, each with counts of its own
+	}
 	for _, f := range b.formats {
 		path := filepath.Join(b.f.output, c.Name+extension(f.Name))
 		if werr := b.write(path, func(w io.Writer) error { return f.Write(w, r, reports.Options{}) }); werr != nil {

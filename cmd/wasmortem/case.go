@@ -14,6 +14,7 @@ import (
 	"github.com/wasmortem/wasmortem/ingest"
 	source "github.com/wasmortem/wasmortem/ingest/elastic"
 	"github.com/wasmortem/wasmortem/ingest/index"
+	"github.com/wasmortem/wasmortem/ingest/redact"
 	"github.com/wasmortem/wasmortem/reports/escape"
 )
 
@@ -23,6 +24,7 @@ func (a *app) ingestCommand() *cobra.Command {
 	var name, format string
 	var jobs int
 	var e elasticFlags
+	var hide redactFlags
 	cmd := &cobra.Command{Use: "ingest PATH… --case NAME", Short: "Keep inputs in a searchable case",
 		Long: `Reads files, directories, archives and standard input (-) into a case: a folder that holds an index and the unpacked bytes,
 so that it can be searched and analysed after the source is gone. Run again with more files, only the new ones cost.
@@ -30,16 +32,17 @@ so that it can be searched and analysed after the source is gone. Run again with
 With --index https://HOST:9200 the index is in Elasticsearch, where Kibana shows the records, too; the bytes stay in the folder.`,
 		Example: "  wasmortem ingest bug-report.tar.gz --case monday\n  wasmortem search 'panicked' --case monday\n  wasmortem analyze --case monday",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ingest(cmd.Context(), args, name, format, jobs, &e)
+			return a.ingest(cmd.Context(), args, name, format, jobs, &e, hide)
 		}}
 	cmd.Flags().StringVar(&name, "case", "", caseHelp)
 	formatFlag(cmd, &format)
 	cmd.Flags().IntVar(&jobs, "jobs", 0, "how many blocks to work on at once (default: number of cores)")
 	e.add(cmd, source.DefaultPatience)
+	hide.add(cmd, "what is kept")
 	return cmd
 }
 
-func (a *app) ingest(ctx context.Context, paths []string, name, format string, jobs int, e *elasticFlags) error {
+func (a *app) ingest(ctx context.Context, paths []string, name, format string, jobs int, e *elasticFlags, hide redactFlags) error {
 	if len(paths) == 0 || name == "" {
 		return usage("ingest: give paths and --case NAME (see: wasmortem ingest --help)")
 	}
@@ -49,9 +52,17 @@ func (a *app) ingest(ctx context.Context, paths []string, name, format string, j
 	if err := missing(paths); err != nil {
 		return err
 	}
-	result, err := a.fill(ctx, paths, name, jobs, e)
+	x, err := hide.redactor()
 	if err != nil {
 		return err
+	}
+	result, err := a.fill(ctx, paths, name, jobs, e, x)
+	if err != nil {
+		return err
+	}
+	a.tellRedacted(x)
+	if x != nil && result.Unchanged > 0 {
+		fmt.Fprintf(a.err, "wasmortem: %d inputs were in the case before and stay as they were kept then: use a new case to keep them redacted\n", result.Unchanged)
 	}
 	return a.textOrJSON(format, result, func() error {
 		_, err := fmt.Fprintf(a.out, "%d inputs added, %d replaced, %d unchanged; %d lines, %d bytes read into %s\n",
@@ -67,13 +78,13 @@ type filled struct {
 }
 
 // fill reads paths into a case.
-func (a *app) fill(ctx context.Context, paths []string, name string, jobs int, ef *elasticFlags) (f filled, err error) {
+func (a *app) fill(ctx context.Context, paths []string, name string, jobs int, ef *elasticFlags, x *redact.Redactor) (f filled, err error) {
 	c, err := a.open(ctx, name, true, ef)
 	if err != nil {
 		return f, err
 	}
 	f.Case = c.Dir
-	f.Summary, err = c.IngestFiles(ctx, paths, ingest.Options{Stdin: a.in}, index.IngestOptions{Jobs: jobs, Progress: a.ingestProgress()})
+	f.Summary, err = c.IngestFiles(ctx, paths, ingest.Options{Stdin: a.in, Redact: stream(x)}, index.IngestOptions{Jobs: jobs, Progress: a.ingestProgress()})
 	a.clearProgress()
 	if e := c.Close(); err == nil {
 		err = e
@@ -124,6 +135,7 @@ type hitFlags struct {
 	name, format, since, until string
 	limit                      int
 	elastic                    elasticFlags
+	redact                     redactFlags
 }
 
 func (f *hitFlags) add(cmd *cobra.Command) {
@@ -133,6 +145,7 @@ func (f *hitFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.until, "until", "", "only records up to then: a time or an age")
 	cmd.Flags().IntVar(&f.limit, "limit", 0, "stop after so many (0: all)")
 	f.elastic.add(cmd, readPatience)
+	f.redact.add(cmd, "what is shown")
 }
 
 func (f *hitFlags) apply(q *index.Query) (err error) {
@@ -183,7 +196,7 @@ Fields: text (when none is named), time, level, logger, pod, namespace, containe
 				return err
 			}
 			defer c.Close()
-			return a.hits(cmd.Context(), c.Search(cmd.Context(), q), f.format)
+			return a.hits(cmd.Context(), c.Search(cmd.Context(), q), &f)
 		}}
 	f.add(cmd)
 	return cmd
@@ -213,7 +226,7 @@ func (a *app) timelineCommand() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			return a.hits(cmd.Context(), timed(c.Timeline(cmd.Context(), q, set.Literals())), f.format)
+			return a.hits(cmd.Context(), timed(c.Timeline(cmd.Context(), q, set.Literals())), &f)
 		}}
 	cmd.Flags().StringVar(&query, "query", "", "narrow it down, as in search")
 	f.add(cmd)
@@ -235,7 +248,11 @@ func timed(hits iter.Seq2[index.Hit, error]) iter.Seq2[index.Hit, error] {
 }
 
 // hits prints records as they are found.
-func (a *app) hits(ctx context.Context, found iter.Seq2[index.Hit, error], format string) error {
+func (a *app) hits(ctx context.Context, found iter.Seq2[index.Hit, error], f *hitFlags) error {
+	x, err := f.redact.redactor()
+	if err != nil {
+		return err
+	}
 	e := json.NewEncoder(a.out)
 	e.SetEscapeHTML(false)
 	n := 0
@@ -247,7 +264,10 @@ func (a *app) hits(ctx context.Context, found iter.Seq2[index.Hit, error], forma
 			return status{exitUnreadable, err}
 		}
 		n++
-		if format == "json" {
+		if x != nil {
+			x.All(&h)
+		}
+		if f.format == "json" {
 			err = e.Encode(h)
 		} else {
 			err = a.hit(&h)
@@ -258,6 +278,8 @@ func (a *app) hits(ctx context.Context, found iter.Seq2[index.Hit, error], forma
 	}
 	if n == 0 {
 		fmt.Fprintln(a.err, "wasmortem: nothing found")
+	} else {
+		a.tellRedacted(x)
 	}
 	return nil
 }
@@ -283,9 +305,9 @@ func (a *app) hit(h *index.Hit) error {
 }
 
 // caseCorpus opens a kept case for analyze, after filling it with paths if there are any.
-func (a *app) caseCorpus(ctx context.Context, name string, paths []string, o ingest.Options, e *elasticFlags) (*index.Case, *index.Corpus, error) {
+func (a *app) caseCorpus(ctx context.Context, name string, paths []string, o ingest.Options, e *elasticFlags, x *redact.Redactor) (*index.Case, *index.Corpus, error) {
 	if len(paths) > 0 {
-		if _, err := a.fill(ctx, paths, name, 0, e); err != nil {
+		if _, err := a.fill(ctx, paths, name, 0, e, x); err != nil {
 			return nil, nil, err
 		}
 	}

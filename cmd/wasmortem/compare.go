@@ -26,6 +26,7 @@ type compareFlags struct {
 	format, output, failOn string
 	rules                  []string
 	jobs                   int
+	redact                 redactFlags
 }
 
 func (a *app) compareCommand() *cobra.Command {
@@ -57,6 +58,7 @@ when the pods that it hit doubled or halved, or when its rate differs by a half 
 	fl.StringVar(&f.failOn, "fail-on", "", "exit 1 when an incident is new, or new or worse and at least this severe: new, info, warning, error, critical")
 	fl.StringArrayVar(&f.rules, "rules", nil, "rules file or folder to add (repeatable)")
 	fl.IntVar(&f.jobs, "jobs", 0, "how many blocks to work on at once (default: number of cores)")
+	f.redact.add(cmd, "what is written")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(reports.ComparisonFormats, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions(failLevels, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -71,6 +73,10 @@ func (a *app) compare(ctx context.Context, before, after string, f compareFlags)
 		return err
 	}
 	if err := checkFailOn(f.failOn); err != nil {
+		return err
+	}
+	hide, err := f.redact.redactor()
+	if err != nil {
 		return err
 	}
 	if before == "-" && after == "-" {
@@ -91,6 +97,9 @@ func (a *app) compare(ctx context.Context, before, after string, f compareFlags)
 		return err
 	}
 	c := analyze.Compare(x, y, before, after)
+	if hide != nil {
+		hide.All(c)
+	}
 	if err := a.write(f.output, func(w io.Writer) error {
 		return reports.WriteComparison(w, c, format.Name, a.reportOptions(f.output))
 	}); err != nil {
@@ -143,7 +152,7 @@ func storedReport(path string) (*analyze.Report, error) {
 	}
 	defer file.Close()
 	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, nil //nolint:nilerr // a folder, a pipe: to be analysed, which tells what is wrong with it
+		return nil, nil // a folder, a pipe: to be analysed, which tells what is wrong with it
 	}
 	in := bufio.NewReader(file)
 	head, _ := in.Peek(512)

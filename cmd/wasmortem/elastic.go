@@ -157,8 +157,8 @@ func splitAddresses(all []string) (addresses, paths []string) {
 	return addresses, paths
 }
 
-// redact hides a password in an address.
-func redact(address string) string {
+// withoutPassword hides a password in an address.
+func withoutPassword(address string) string {
 	if u, err := url.Parse(address); err == nil {
 		return u.Redacted()
 	}
@@ -182,11 +182,11 @@ func (a *app) sources(ctx context.Context, addresses, paths []string, reading in
 	for _, address := range addresses {
 		u, err := url.Parse(strings.TrimPrefix(address, elasticScheme))
 		if err != nil {
-			return nil, usage("%s is no address: want elasticsearch+https://HOST:9200/INDEX-PATTERN", redact(address))
+			return nil, usage("%s is no address: want elasticsearch+https://HOST:9200/INDEX-PATTERN", withoutPassword(address))
 		}
 		before, pattern := cutName(u.Path)
 		if pattern == "" {
-			return nil, usage("%s: which indices? Want elasticsearch+https://HOST:9200/INDEX-PATTERN, such as filebeat-*", redact(address))
+			return nil, usage("%s: which indices? Want elasticsearch+https://HOST:9200/INDEX-PATTERN, such as filebeat-*", withoutPassword(address))
 		}
 		u.Path = before
 		c, err := a.client(ctx, u, &f.elastic)
