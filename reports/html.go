@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wasmortem/wasmortem/analyze"
+	"github.com/wasmortem/wasmortem/analyze/symbolize"
 	"github.com/wasmortem/wasmortem/reports/escape"
 )
 
@@ -131,6 +132,7 @@ type pageIncident struct {
 	Against        []pageEvidence
 	Rules          []ruleList
 	Frames         []pageFrameRow
+	Module         string // which module the lines come from, a sentence with code spans
 	OwnFrames      int
 	FramesMore     int
 	Steps          []pageStep
@@ -229,6 +231,7 @@ func incidentOf(in *analyze.Incident, n int) pageIncident {
 			p.Rules = append(p.Rules, ruleList{role.words, list})
 		}
 	}
+	p.Module = moduleWords(in.Symbols)
 	frames, more := upTo(in.Stack, maxFrames)
 	p.FramesMore, p.OwnFrames = more, len(userFrames(in.Stack))
 	for _, f := range frames {
@@ -242,6 +245,32 @@ func incidentOf(in *analyze.Incident, n int) pageIncident {
 	}
 	return p
 }
+
+// moduleWords says which module the lines of a stack come from, as the Markdown document does.
+func moduleWords(y *analyze.Symbols) string {
+	if y == nil {
+		return ""
+	}
+	s := "No module was given."
+	if y.Module != "" {
+		s = "Module " + codeSpan(y.Module) + ": " + verdicts[symbolize.Verdict(y.Verdict)]
+		if y.Code != "" {
+			s += " (sha256 of its code " + codeSpan(y.Code) + ")"
+		}
+		if y.Source != "" {
+			s += ". The lines come from " + codeSpan(y.Source) + ", which has the same code"
+		}
+		s += "."
+	}
+	shown, _ := upTo(y.Dumps, 5)
+	for i, d := range shown {
+		s += cond(i == 0, " Core dump of the same failure: ", ", ") + codeSpan(d)
+	}
+	return s
+}
+
+// codeSpan marks a text as code for what renders prose; the prose is escaped as a whole afterwards.
+func codeSpan(s string) string { return "`" + strings.ReplaceAll(escape.Line(s), "`", "'") + "`" }
 
 // share100 is a confidence as a whole number from 0 to 100, for a bar.
 func share100(c float64) int { return int(min(max(c, 0), 1)*100 + 0.5) }

@@ -144,6 +144,7 @@ func loaded(t *testing.T) *analyze.Report {
 	remark := *in
 	remark.Severity = analyze.Info
 	r.Incidents = append(r.Incidents, *in, remark)
+	r.Incidents[0].Symbols = &analyze.Symbols{Verdict: "matched", Module: "m", Source: "s", Code: "c", Proof: []string{"p"}, Dumps: []string{"d"}}
 	r.Inputs[0].Warnings = []string{"warning"}
 	r.Tool.Overrides = []string{"override"}
 	r.Stats.Skipped = []string{"skipped"}
