@@ -29,6 +29,7 @@ var Formats = []Format{
 	{"table", writeTable, "for a terminal: what happened and what to do first, one screen an incident"},
 	{"markdown", writeMarkdown, "the post-mortem with its full runbooks, to send to the team"},
 	{"html", writeHTML, "the post-mortem as one page for a browser, with a plot over time; it loads nothing and can be sent and printed"},
+	{"slack", writeSlack, "the post-mortem as one message in Slack's Block Kit, for chat.postMessage or an incoming webhook"},
 	{"json", writeJSON, "everything, as reports/report.schema.json describes it"},
 	{"sarif", writeSARIF, "SARIF 2.1.0, for code scanning: results at source lines, else at lines of evidence"},
 	{"junit", writeJUnit, "JUnit XML, for a CI service: a failed test for each incident"},
