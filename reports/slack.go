@@ -53,7 +53,7 @@ func writeSlack(w io.Writer, r *analyze.Report, _ Options) error {
 	m := SlackAnswer(r)
 	rest := 0
 	for _, more := range SlackDetails(r) {
-		if len(m.Blocks)+len(more.Blocks) < SlackMaxBlocks && weight(m.Blocks)+weight(more.Blocks) < SlackMaxMessage-200 && rest == 0 {
+		if len(m.Blocks)+len(more.Blocks) < SlackMaxBlocks && slackWeight(m.Blocks)+slackWeight(more.Blocks) < SlackMaxMessage-200 && rest == 0 {
 			m.Blocks = append(m.Blocks, more.Blocks...)
 		} else {
 			rest += len(more.Blocks)
@@ -276,7 +276,7 @@ func messages(notice string, blocks []SlackNode) []SlackMessage {
 	total := 0
 	for _, b := range blocks {
 		last := &all[len(all)-1]
-		n := weight([]SlackNode{b})
+		n := slackWeight([]SlackNode{b})
 		if len(last.Blocks) > 0 && (len(last.Blocks) >= SlackMaxBlocks-4 || total+n > SlackMaxMessage-600) { // room for buttons and a line about earlier sights
 			all = append(all, SlackMessage{Text: notice + ", continued"})
 			last, total = &all[len(all)-1], 0
@@ -287,17 +287,17 @@ func messages(notice string, blocks []SlackNode) []SlackMessage {
 	return all
 }
 
-// weight is how many characters the texts of nodes have, as Slack (JavaScript) counts.
-func weight(nodes []SlackNode) int {
+// slackWeight is how many characters the texts of nodes have, as Slack (JavaScript) counts.
+func slackWeight(nodes []SlackNode) int {
 	n := 0
 	for _, e := range nodes {
 		switch t := e.Text.(type) {
 		case string:
 			n += characters(t)
 		case SlackNode:
-			n += weight([]SlackNode{t})
+			n += slackWeight([]SlackNode{t})
 		}
-		n += len(e.URL) + weight(e.Elements)
+		n += len(e.URL) + slackWeight(e.Elements)
 	}
 	return n
 }
