@@ -64,7 +64,7 @@ func TestMain(m *testing.M) {
 func setup(e *testscript.Env) error {
 	e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, ".config"))
 	for name, dir := range map[string]string{"MODULES": "../../ingest/wasm/testdata", "STACKS": "../../analyze/symbolize/testdata", "CORES": "../../ingest/elfcore/testdata", "RECORDED": "../../testdata/corpus/recorded",
-		"LAB": "../../lab/testdata/modules", "RECORDINGS": "../../testdata/lab"} {
+		"LAB": "../../lab/testdata/modules", "RECORDINGS": "../../testdata/lab", "GITHUB": "../../.github"} {
 		abs, err := filepath.Abs(dir)
 		if err != nil {
 			return err
