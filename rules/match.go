@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/wasmortem/wasmortem/ingest"
 )
@@ -75,24 +76,37 @@ func Variants(l string) []string {
 		}
 		v = append(v, s)
 	}
+	if !strings.ContainsAny(l, "\"'<>&\\\t\n\u2028\u2029") && printable(l) {
+		return v // no spelling changes it
+	}
 	once := escape(l, false)
 	add(once)
 	add(escape(l, true))
 	add(escape(once, false))
 	add(escape(once, true))
 	for _, r := range respelt {
-		add(strings.NewReplacer(r...).Replace(l))
+		add(r.Replace(l))
 	}
 	return v
 }
 
 // respelt are the spellings of quotes and brackets in tables (doubled), in HTML and in word processors.
-var respelt = [][]string{
-	{`"`, `""`},
-	{`"`, "&quot;", "<", "&lt;", ">", "&gt;", "&", "&amp;"},
-	{`"`, "&#34;", "'", "&#39;", "<", "&lt;", ">", "&gt;", "&", "&amp;"},
-	{`"`, "”", "'", "’"},
-	{`"`, "“", "'", "‘"},
+var respelt = []*strings.Replacer{
+	strings.NewReplacer(`"`, `""`),
+	strings.NewReplacer(`"`, "&quot;", "<", "&lt;", ">", "&gt;", "&", "&amp;"),
+	strings.NewReplacer(`"`, "&#34;", "'", "&#39;", "<", "&lt;", ">", "&gt;", "&", "&amp;"),
+	strings.NewReplacer(`"`, "”", "'", "’"),
+	strings.NewReplacer(`"`, "“", "'", "‘"),
+}
+
+// printable reports whether JSON writes s as it is, apart from quotes, backslashes and HTML.
+func printable(s string) bool {
+	for _, r := range s {
+		if r < ' ' || r == utf8.RuneError {
+			return false
+		}
+	}
+	return true
 }
 
 func escape(s string, html bool) string {

@@ -558,7 +558,7 @@ func (p *parser) override(n *yaml.Node) {
 }
 
 func (p *parser) rule(n *yaml.Node) {
-	r := &Rule{File: p.name, Line: n.Line, Weight: 0.9, YAML: asYAML(n)}
+	r := &Rule{File: p.name, Line: n.Line, Weight: 0.9, node: n}
 	role := ""
 	examples := func(dst *[]Example) func(*yaml.Node) {
 		return func(n *yaml.Node) {
@@ -619,9 +619,9 @@ func (p *parser) rule(n *yaml.Node) {
 	p.set.Rules = append(p.set.Rules, r)
 }
 
-// asYAML gives a rule as it was written, for people.
-func asYAML(n *yaml.Node) string {
-	b, err := yaml.Marshal(n)
+// YAML gives the rule as it was written, for people.
+func (r *Rule) YAML() string {
+	b, err := yaml.Marshal(r.node)
 	if err != nil {
 		return ""
 	}

@@ -22,6 +22,8 @@ import (
 	"regexp"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/wasmortem/wasmortem/ingest"
 )
 
@@ -103,11 +105,11 @@ type Rule struct {
 	Near    []Example
 	Retired bool
 
-	YAML string // the rule as it stands in its file
 	File string // where the rule stands
 	Line int
 
 	index int
+	node  *yaml.Node // as it stands in its file
 }
 
 // Example is a piece of input for `rules test`.

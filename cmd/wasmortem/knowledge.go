@@ -99,7 +99,7 @@ func (a *app) showRule(paths []string, id, format string) error {
 		return usage("no rule %q; wasmortem rules list shows all", id)
 	}
 	row := rowOf(r)
-	row.YAML = r.YAML
+	row.YAML = r.YAML()
 	for _, e := range r.Hits {
 		row.Hits = append(row.Hits, e.Text)
 	}
@@ -114,7 +114,7 @@ func (a *app) printRule(r *rules.Rule) error {
 	if m := r.Match; m != nil {
 		fmt.Fprintf(a.out, "\nlooks at records that hold one of\n  %s\n", strings.Join(quoteAll(m.Literals), "\n  "))
 	}
-	definition, _, _ := strings.Cut(r.YAML, "\nexamples:")
+	definition, _, _ := strings.Cut(r.YAML(), "\nexamples:")
 	fmt.Fprintf(a.out, "\ndefinition:\n  %s\n", strings.ReplaceAll(strings.TrimSpace(definition), "\n", "\n  "))
 	for _, e := range r.Hits {
 		fmt.Fprintf(a.out, "\nhit:\n%s\n", escape.Text(strings.TrimRight(e.Text, "\n")))
