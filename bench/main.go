@@ -5,6 +5,7 @@
 //	go run ./bench -size 64                 quicker
 //	go run ./bench core                     threads and frames of a core dump of 2 GiB, beside eu-stack
 //	go run ./bench symbolize                a thousand frames against llvm-symbolizer
+//	go run ./bench elastic                  bulk indexing into Elasticsearch, beside go-elasticsearch's bulk helper
 //	go run ./bench gen -bytes 536870912     only write the log, to standard output
 package main
 
@@ -47,6 +48,15 @@ func run(args []string) error {
 	}
 	if len(args) > 0 && args[0] == "symbolize" {
 		return symbolizeMain(args[1:])
+	}
+	if len(args) > 0 && args[0] == "elastic" {
+		fs := flag.NewFlagSet("elastic", flag.ExitOnError)
+		size := fs.Int64("size", 16, "size of the log in MiB")
+		runs := fs.Int("runs", 5, "how often each is measured, in turn; the median counts")
+		if err := fs.Parse(args[1:]); err != nil {
+			return err
+		}
+		return elasticBulk(*size<<20, *runs)
 	}
 	fs := flag.NewFlagSet("bench", flag.ExitOnError)
 	size := fs.Int64("size", 512, "size of the log in MiB")

@@ -16,9 +16,9 @@ import (
 
 const (
 	// bulkBytes is how large a bulk request becomes. Larger ones are no faster and cost the server memory.
-	bulkBytes = 2 << 20
+	bulkBytes = 5_000_000
 	// senders is how many bulk requests are on their way at once. A server that cannot keep up answers 429, and they wait.
-	senders = 2
+	senders = 3
 )
 
 // action is one line, or two, of a bulk request.
