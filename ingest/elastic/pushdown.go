@@ -143,7 +143,7 @@ func parse(l string) (p parsed) {
 	if first >= 0 && last > first {
 		p.whole = strings.TrimSpace(l[first+1 : last])
 		for i := range len(p.whole) {
-			if wordByte(p.whole[i]) {
+			if wordByte(p.whole[i]) && p.whole[i] != '_' { // underscores alone are no word
 				p.letters++
 			}
 		}
@@ -169,7 +169,7 @@ func parse(l string) (p parsed) {
 		for j < len(l) && (wordByte(l[j]) || l[j] == '.' && j > i && j+1 < len(l) && letter(l[j-1]) && letter(l[j+1])) {
 			j++
 		}
-		if j-i >= 2 && p.whole == "" {
+		if j-i >= 2 && p.whole == "" && strings.Trim(l[i:j], "_") != "" {
 			p.runs = append(p.runs, l[i:j])
 		}
 		i = j + 1

@@ -20,8 +20,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/elastic/go-elasticsearch/v8/esapi"
-
 	"github.com/wasmortem/wasmortem/bench/loggen"
 	"github.com/wasmortem/wasmortem/ingest"
 	source "github.com/wasmortem/wasmortem/ingest/elastic"
@@ -376,7 +374,7 @@ func TestIndexThatIsNotOurs(t *testing.T) {
 	}
 }
 
-// With security and TLS: a certificate authority, a user, an API key; and what is said without.
+// With security and TLS: a certificate authority and a user; and what is said without. (The distribution for tests makes no API keys, see TestCredentials.)
 func TestSecure(t *testing.T) {
 	address, ca := os.Getenv("WASMORTEM_TEST_ELASTICSEARCH_SECURE"), os.Getenv("WASMORTEM_TEST_ELASTICSEARCH_CA")
 	if address == "" {
@@ -402,10 +400,6 @@ func TestSecure(t *testing.T) {
 	}
 	_, name, _ := elastic.Kept(filepath.Join(dir, "index"))
 	defer elastictest.Drop(t, c, name)
-	key := apiKey(t, c)
-	if err := fill(filepath.Join(t.TempDir(), "case"), engine(connect(source.Config{CA: pem, APIKey: key})), "../testdata/mesh"); err != nil {
-		t.Errorf("with an API key: %v", err)
-	}
 	for _, tc := range []struct {
 		what, want string
 		c          source.Config
@@ -423,19 +417,4 @@ func TestSecure(t *testing.T) {
 			t.Errorf("%s: it was tried for %s", tc.what, time.Since(started))
 		}
 	}
-}
-
-// apiKey makes a key. The distribution for tests can, unlike with most of what is around security.
-func apiKey(t *testing.T, c *source.Client) string {
-	t.Helper()
-	var out struct{ ID, APIKey string }
-	body := `{"name": "test"}`
-	if err := c.Do(context.Background(), func() source.Request { return keyRequest(body) }, &out); err != nil {
-		t.Skipf("the server makes no API keys: %v", err)
-	}
-	return out.ID + ":" + out.APIKey
-}
-
-func keyRequest(body string) source.Request {
-	return &esapi.SecurityCreateAPIKeyRequest{Body: strings.NewReader(body)}
 }

@@ -250,3 +250,33 @@ func TestNoServer(t *testing.T) {
 		t.Errorf("a pattern as the name of an index: %v", err)
 	}
 }
+
+// Credentials are sent as the server wants them; an API key wins, in both of its forms.
+func TestCredentials(t *testing.T) {
+	for _, tc := range []struct {
+		c    source.Config
+		want string
+	}{
+		{source.Config{APIKey: "id:key"}, "APIKey aWQ6a2V5"},
+		{source.Config{APIKey: "aWQ6a2V5", User: "me", Password: "x"}, "APIKey aWQ6a2V5"},
+		{source.Config{User: "me", Password: "s3cret"}, "Basic bWU6czNjcmV0"},
+		{source.Config{}, ""},
+	} {
+		got := "nothing was asked"
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			got = r.Header.Get("Authorization")
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, `{"error":{"type":"security_exception","reason":"unable to authenticate"},"status":401}`)
+		}))
+		tc.c.Address = server.URL
+		c, err := source.Connect(tc.c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = elastic.Engine(elastic.Options{Client: c})(filepath.Join(t.TempDir(), "index"), true)
+		if got != tc.want || err == nil || !strings.Contains(err.Error(), "does not know these credentials (401)") {
+			t.Errorf("%+v sends %q and says %v", tc.c, got, err)
+		}
+		server.Close()
+	}
+}
