@@ -21,8 +21,8 @@ type object = map[string]any
 // hard are the signs that always separate words.
 const hard = " \t\"#$%&()*+-/<=>?@[\\]^`{|}~!"
 
-// longest is the length of words beyond which the analyser cuts them.
-const longest = 255
+// The analyser cuts words at 255 characters, or somewhat before, at a dot. One of nearlyLongest may have been cut.
+const nearlyLongest = 200
 
 // target is the field that lines are searched in.
 type target struct {
@@ -87,7 +87,7 @@ func (t target) words(literals [][]byte, precise bool) (should []any) {
 		inside = inside[n:]
 	}
 	if cut { // parts of words cannot be asked of words that were cut
-		should = append(should, t.regexp(fmt.Sprintf(".{%d}", longest)))
+		should = append(should, t.regexp(fmt.Sprintf(".{%d,}", nearlyLongest)))
 	}
 	return should
 }
