@@ -138,7 +138,7 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 		return usage("%s: documents of Elasticsearch are not kept in a case", withoutPassword(addresses[0]))
 	}
 	if len(addresses) > 0 && f.batch {
-		return usage("%s: --batch is for archives and folders", redact(addresses[0]))
+		return usage("%s: --batch is for archives and folders", withoutPassword(addresses[0]))
 	}
 	if (f.query != "" || len(f.fields) > 0) && len(addresses) == 0 {
 		return usage("--query and --elastic-field are for an address: elasticsearch+https://HOST:9200/INDEX")
