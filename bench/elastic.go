@@ -65,7 +65,7 @@ func elasticBulk(size int64, runs int) error {
 	}
 	helper := filepath.Join(dir, "bulkhelper")
 	build := exec.Command("go", "build", "-o", helper, ".")
-	build.Dir, build.Stderr = filepath.Join("bench", "bulkhelper"), os.Stderr
+	build.Dir, build.Stderr = filepath.Join("bench", "testdata", "bulkhelper"), os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("building the bulk helper's program: %w", err)
 	}

@@ -1,4 +1,4 @@
-module github.com/wasmortem/wasmortem/bench/bulkhelper
+module github.com/wasmortem/wasmortem/bench/testdata/bulkhelper
 
 go 1.26
 
