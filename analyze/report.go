@@ -223,12 +223,12 @@ type Stats struct {
 // Time is a point in time that prints as RFC 3339 in UTC with the precision it was logged with, at most nanoseconds.
 type Time struct{ time.Time }
 
-// NewTime returns nil for the zero time.
+// NewTime returns nil for the zero time, and for one that RFC 3339 cannot write: 9999-12-31T23:59:59-01:00 is in the year 10000 of UTC.
 func NewTime(t time.Time) *Time {
-	if t.IsZero() {
+	if t = t.UTC(); t.IsZero() || t.Year() < 0 || t.Year() > 9999 {
 		return nil
 	}
-	return &Time{t.UTC()}
+	return &Time{t}
 }
 
 // MarshalText implements encoding.TextMarshaler.
