@@ -5,6 +5,7 @@ import (
 	"context"
 	"path"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/wasmortem/wasmortem/ingest"
@@ -42,6 +43,7 @@ type scan struct {
 	dropped int64 // matches not counted because of the bound on groups
 	recent  map[place]bool
 	input   *ingest.Input
+	traps   sync.Pool // of *rules.Traps, one for each goroutine at work
 }
 
 // place is a record that a rule matched, or was offered (rule -1), near the end of a block: the next block may find it again.
@@ -139,7 +141,12 @@ func (s *scan) block(b *ingest.Block) (y yield) {
 	if b.Tail {
 		return y
 	}
-	c := &candidates{scan: s, block: b, y: &y}
+	traps, _ := s.traps.Get().(*rules.Traps)
+	if traps == nil {
+		traps = &rules.Traps{}
+	}
+	defer s.traps.Put(traps)
+	c := &candidates{scan: s, block: b, y: &y, traps: traps}
 	if s.o.EveryLine {
 		for pos := 0; pos < len(b.Data); {
 			end := b.LineEnd(pos)
@@ -179,6 +186,13 @@ type candidates struct {
 	valid      bool
 	cand       rules.Candidate
 	tried      map[place]bool
+	proxy      string // of records that name no pod
+	traps      *rules.Traps
+
+	// What was kept of the last record that matched, for all rules that it matches.
+	of     *ingest.Record
+	kept   *ingest.Record
+	around *rules.Around
 }
 
 // offer takes one occurrence of a literal: the record around it is tried against the literal's rules.
@@ -187,7 +201,7 @@ func (c *candidates) offer(pos, lit int) {
 		c.start, c.end, c.valid = c.block.LineStart(pos), c.block.LineEnd(pos), true
 		rec := c.block.RecordAt(pos)
 		if rec == nil || c.cand.Record == nil || rec.Offset != c.cand.Record.Offset || rec.Kind != c.cand.Record.Kind {
-			c.cand = rules.Candidate{Record: rec, Block: c.block}
+			c.cand, c.of = rules.Candidate{Record: rec, Block: c.block, Traps: c.traps}, nil
 			if rec != nil && c.first(place{-1, rec.Offset}) {
 				c.y.offered = append(c.y.offered, rec.Offset)
 			}
@@ -225,16 +239,29 @@ func (c *candidates) confirm(rule int) {
 		c.y.outside++
 		return
 	}
-	kept := rec.Keep()
-	kept.Document = c.block.Document(rec.Offset)
-	f := &rules.Found{Rule: s.set.Rules[rule], Record: kept, Captures: captures, Proxy: proxyOf(rec)}
-	if before, after := c.block.Around(rec); len(before)+len(after) > 0 {
-		f.Around = &rules.Around{Before: string(before), After: string(after)}
+	if rec != c.of {
+		c.of, c.kept, c.around = rec, rec.Keep(), nil
+		c.kept.Document = c.block.Document(rec.Offset)
+		if before, after := c.block.Around(rec); len(before)+len(after) > 0 {
+			c.around = &rules.Around{Before: string(before), After: string(after)}
+		}
 	}
+	f := &rules.Found{Rule: s.set.Rules[rule], Record: c.kept, Captures: captures, Proxy: c.proxyOf(rec), Around: c.around}
 	if rec.Kind == ingest.KindLog || rec.Kind == ingest.KindText {
 		f.Trap = c.cand.Trap(s.set)
 	}
 	c.y.found = append(c.y.found, f)
+}
+
+// proxyOf remembers the name that belongs to the input: all records of a block are of one, and most tell nothing else.
+func (c *candidates) proxyOf(r *ingest.Record) string {
+	if r.Pod != "" {
+		return proxyOf(r)
+	}
+	if c.proxy == "" {
+		c.proxy = proxyOf(r)
+	}
+	return c.proxy
 }
 
 func (s *scan) inTime(t time.Time) bool {

@@ -127,19 +127,48 @@ type Candidate struct {
 	joined *ingest.Record
 	trap   *TrapInfo
 	noTrap bool
+
+	Traps *Traps // shared by the candidates of one goroutine, may be nil
 }
 
 // Trap parses the record as a trap, once. What a plugin says is none, whatever it looks like.
 func (c *Candidate) Trap(s *Set) *TrapInfo {
 	if c.trap == nil && !c.noTrap {
-		_, _, guest := guestWords(c.Record.Message)
-		if t, ok := s.ParseTrap(c.Record.Message); ok && !guest {
-			c.trap = &t
-		} else {
-			c.noTrap = true
-		}
+		c.trap = c.Traps.of(s, c.Record.Message)
+		c.noTrap = c.trap == nil
 	}
 	return c.trap
+}
+
+// Traps remembers what messages were as traps: a plugin that fails, fails with the same words and the same backtrace thousands of times. It
+// is for one goroutine. A nil one remembers nothing.
+type Traps struct{ known map[string]*TrapInfo }
+
+// maxTraps bounds what is remembered, maxTrapText the messages.
+const (
+	maxTraps    = 512
+	maxTrapText = 16 << 10
+)
+
+func (k *Traps) of(s *Set, message string) *TrapInfo {
+	if k != nil {
+		if t, ok := k.known[message]; ok {
+			return t
+		}
+	}
+	var trap *TrapInfo
+	if _, _, guest := guestWords(message); !guest {
+		if t, ok := s.ParseTrap(message); ok {
+			trap = &t
+		}
+	}
+	if k != nil && len(message) <= maxTrapText {
+		if k.known == nil || len(k.known) >= maxTraps {
+			k.known = map[string]*TrapInfo{}
+		}
+		k.known[message] = trap
+	}
+	return trap
 }
 
 func (c *Candidate) join() *ingest.Record {
