@@ -232,7 +232,6 @@ func (in *Input) detectSkew(seen []sampled) {
 	in.skew = q
 }
 
-// binaryKind recognises what is no text at all, by its first bytes.
 // packed names the container or compressor whose first bytes these are. Such an input arrives here only when nothing could be unpacked.
 func packed(b []byte) string {
 	for _, f := range []struct{ name, magic string }{
@@ -245,6 +244,7 @@ func packed(b []byte) string {
 	return ""
 }
 
+// binaryKind recognises what is no text at all, by its first bytes.
 func binaryKind(b []byte) string {
 	switch {
 	case bytes.HasPrefix(b, []byte("\x00asm")):
@@ -259,6 +259,10 @@ func binaryKind(b []byte) string {
 			return "elf-core"
 		}
 		return "unknown"
+	}
+	// A log that was truncated while somebody wrote to it (logrotate's copytruncate) begins with NULs; one whose machine died may end with them.
+	if text := bytes.Trim(b, "\x00"); len(text) > 0 {
+		b = text
 	}
 	if n := bytes.Count(b, []byte{0}); n > 0 && n*10 > len(b) {
 		return "unknown"
