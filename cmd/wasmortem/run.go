@@ -82,7 +82,7 @@ func run(ctx context.Context, args []string, s streams, env func(string) (string
 		return st.code
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.As(err, new(*fs.PathError)): // such as standard output on a full disk
 		fmt.Fprintln(s.err, "wasmortem:", err)
 		return exitUnreadable
 	}

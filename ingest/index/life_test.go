@@ -26,7 +26,10 @@ import (
 	"github.com/wasmortem/wasmortem/rules"
 )
 
-var update = flag.Bool("update", false, "write what is wanted")
+var (
+	update = flag.Bool("update", false, "write what is wanted")
+	kills  = flag.Int("kills", 8, "how often TestKilled kills an ingest")
+)
 
 func ruleSet(t testing.TB) *rules.Set {
 	t.Helper()
@@ -423,13 +426,12 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := time.Since(started)
-	kills := 8
 	if testing.Short() {
-		kills = 4
+		*kills = min(*kills, 4)
 	}
 	r := rand.New(rand.NewPCG(uint64(started.UnixNano()), 0))
 	dir := filepath.Join(work, "killed")
-	for range kills {
+	for range *kills {
 		cmd := helper(t, "ingest", dir, logs)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
