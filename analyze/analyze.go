@@ -139,9 +139,22 @@ func (b *builder) incident(f *failure) Incident {
 	if pod, ns := b.example(f); pod != "" {
 		values["pod"], values["namespace"] = shellName(pod), shellName(ns)
 	}
+	configured(f, values)
 	inc.Unknowns = b.unknowns(f, &inc, values)
 	inc.Runbook = Fill(f.cause, values)
 	return inc
+}
+
+// configured takes from the configuration that a remark is about what its patch needs.
+func configured(f *failure, values map[string]string) {
+	for _, x := range f.findings {
+		if len(x.Anchors) == 0 || x.Anchors[0].Record.Kind != ingest.KindConfig {
+			continue
+		}
+		if u := x.Captures["url"]; values["url"] == "" && u != "" {
+			values["url"] = unsafe.ReplaceAllString(u, "")
+		}
+	}
 }
 
 // fingerprint is built only from what is the same in every dialect and on every day: cause, plugin, callback, trap kind, and the place of
@@ -151,7 +164,7 @@ func fingerprint(cause string, s *Subject) string {
 	if place == "" {
 		place = s.Function
 	}
-	h := sha256.Sum256([]byte(strings.Join([]string{rules.Parent(cause), s.Plugin, s.Callback, s.Trap, place}, "\x00")))
+	h := sha256.Sum256([]byte(strings.Join([]string{family(cause), s.Plugin, s.Callback, s.Trap, place}, "\x00")))
 	return hex.EncodeToString(h[:6])
 }
 
@@ -709,7 +722,7 @@ func (b *builder) unknowns(f *failure, inc *Incident, values map[string]string) 
 	if wasm && inc.Subject.Plugin == "" {
 		add("which plugin failed: no line names it", "kubectl exec -n {namespace} {pod} -c {container} -- pilot-agent request GET config_dump | grep -n -A12 wasm")
 	}
-	if inc.Subject.EnvoyVersion == "" {
+	if inc.Subject.EnvoyVersion == "" && f.cause.Severity != string(Info) {
 		add("which Envoy version this is", "kubectl exec -n {namespace} {pod} -c {container} -- pilot-agent request GET server_info")
 	}
 	return out

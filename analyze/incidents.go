@@ -87,7 +87,7 @@ func (d *diagnosis) group(findings []*rules.Finding) []*failure {
 		s := subjectOf(x)
 		var home *failure
 		for _, f := range fs {
-			if rules.Parent(f.cause.ID) == rules.Parent(x.Cause.ID) && compatible(&f.subject, &s) {
+			if family(f.cause.ID) == family(x.Cause.ID) && compatible(&f.subject, &s) {
 				home = f
 				break
 			}
@@ -109,12 +109,21 @@ func (d *diagnosis) group(findings []*rules.Finding) []*failure {
 	return fs
 }
 
+// family is what findings of one failure have in common: the parent of their causes. Remarks, which are finer ids of none, have nothing
+// in common: each is about something else.
+func family(cause string) string {
+	if parent := rules.Parent(cause); parent != "none" {
+		return parent
+	}
+	return cause
+}
+
 func (f *failure) add(x *rules.Finding, s *subject) {
 	f.findings = append(f.findings, x)
 	f.proxies[x.Proxy] = true
 	f.subject.fill(s)
-	if strings.Contains(x.Cause.ID, ".") && !strings.Contains(f.cause.ID, ".") {
-		f.cause = x.Cause // the finer id of the same parent
+	if strings.Contains(x.Cause.ID, ".") && !strings.Contains(f.cause.ID, ".") && Severity(x.Cause.Severity).Rank() >= Severity(f.cause.Severity).Rank() {
+		f.cause = x.Cause // the finer id of the same parent, unless it makes light of what was seen
 	}
 	f.see(x.From, x.To)
 }
@@ -255,7 +264,7 @@ func (d *diagnosis) joinEqual(fs []*failure) []*failure {
 next:
 	for _, f := range fs {
 		for _, o := range out {
-			if rules.Parent(o.cause.ID) == rules.Parent(f.cause.ID) && compatible(&o.subject, &f.subject) {
+			if family(o.cause.ID) == family(f.cause.ID) && compatible(&o.subject, &f.subject) {
 				o.merge(f)
 				continue next
 			}

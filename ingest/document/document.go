@@ -31,17 +31,21 @@
 //
 //	object=plugin         plugin filter extension listener root_id vm_id vm_key vm_env runtime code url sha256 fail_policy
 //	                      fail_policy_default has_config allow_precompiled nack_on_code_cache_miss capability_restricted rejected
+//	                      fail_open failure_policy has_sha256 fetch_cluster fetch_timeout fetch_cluster_unknown filters_before
+//	                      filters_after vm_id_other_code sibling_root_ids sibling_configured
 //	object=wasmplugin|trafficextension|envoyextensionpolicy
 //	                      object_name plugin filter root_id vm_id vm_env code url sha256 fail_policy fail_policy_default phase priority
-//	                      has_config has_workload_selector default_config_disabled
+//	                      has_config has_workload_selector default_config_disabled selector targets image_pull_policy
+//	                      image_pull_secret sibling_root_ids sibling_configured
 //	object=runtime        layer runtime_key runtime_value
 //	object=bootstrap      admin_address concurrency envoy_version istio_version node_id wasm_plugins wasm_vms
+//	                      wasm_vm_total
 //	object=rejected       object_name type_url event_message
 //	object=server         envoy_version state uptime concurrency log_level component_log_level
 //
 // Those that come from a Kubernetes object which holds a piece of Envoy configuration also have
 //
-//	declared_by=envoyfilter  object_name apply_to context operation has_workload_selector
+//	declared_by=envoyfilter  object_name apply_to context operation has_workload_selector selector match_filter match_subfilter
 //	declared_by=configmap    object_name key
 //
 // What is meant by some of them:
@@ -102,6 +106,8 @@ type Part struct {
 
 	Fields  map[string]string // see the package comment
 	Message string            // one line in the field's words: `container istio-proxy terminated: OOMKilled (exit 137)`
+
+	module string // tells the code of one plugin from that of another
 }
 
 // Document is what was recognised.
@@ -150,6 +156,9 @@ type collector struct {
 
 	embedded       int    // documents inside texts that were parsed
 	namespace, pod string // who the proxy says it is, in a bootstrap; for parts that do not tell
+
+	clusters  []string // static ones of a bootstrap
+	discovers bool     // it gets others from somewhere
 }
 
 func (c *collector) read() bool {
@@ -230,8 +239,63 @@ func (c *collector) sumUp() {
 	for i := range c.doc.Parts {
 		if f := c.doc.Parts[i].Fields; f["object"] == "bootstrap" && c.doc.Kind == KindConfig {
 			f["wasm_plugins"], f["wasm_vms"] = strconv.Itoa(plugins), strconv.Itoa(len(vms))
+			// The base VM, the main thread's and one for each worker: docs/verified.md, "How many VMs".
+			if workers, _ := strconv.Atoi(f["concurrency"]); workers > 0 && workers < 10_000 {
+				f["wasm_vm_total"] = strconv.Itoa(len(vms) * (workers + 2))
+			}
 		}
 	}
+	c.compare()
+}
+
+// compare fills in how a plugin differs from others of the document: their code under its vm_id, what they give to its code.
+func (c *collector) compare() {
+	type code struct {
+		roots      []string
+		configured bool
+	}
+	codes, ids := map[string]*code{}, map[string]string{}
+	several := map[string]bool{} // vm_ids with more than one module
+	each := func(do func(p *Part)) {
+		for i := range c.doc.Parts {
+			if p := &c.doc.Parts[i]; p.module != "" && p.Fields["code"] != "" && p.Fields["rejected"] == "" {
+				do(p)
+			}
+		}
+	}
+	each(func(p *Part) {
+		m := codes[p.module]
+		if m == nil {
+			m = &code{}
+			codes[p.module] = m
+		}
+		if r := p.Fields["root_id"]; r != "" && len(m.roots) < 5 && !slices.Contains(m.roots, r) {
+			m.roots = append(m.roots, r)
+		}
+		m.configured = m.configured || p.Fields["has_config"] == "true"
+		if id := p.Fields["vm_id"]; id != "" {
+			if first, seen := ids[id]; seen && first != p.module {
+				several[id] = true
+			} else if !seen {
+				ids[id] = p.module
+			}
+		}
+	})
+	each(func(p *Part) {
+		f, m := fields(p.Fields), codes[p.module]
+		if f["root_id"] == "" {
+			f.set("sibling_root_ids", strings.Join(m.roots, ","))
+		}
+		if f["has_config"] == "false" && m.configured {
+			f.set("sibling_configured", "true")
+		}
+		if several[f["vm_id"]] {
+			f.set("vm_id_other_code", "true")
+		}
+		if name := f["fetch_cluster"]; name != "" && c.clusters != nil && !c.discovers && !slices.Contains(c.clusters, name) {
+			f.set("fetch_cluster_unknown", "true")
+		}
+	})
 }
 
 // fields are the fields of a part under construction.

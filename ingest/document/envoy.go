@@ -87,6 +87,7 @@ type place struct {
 	filter    string // and its name
 	typ       string // the type URL of the message around
 	listener  string
+	chain     ref // the http_filters around; root when there are none
 	namespace string
 	rejected  bool   // inside the failed_configuration of an error_state
 	extra     fields // of the Kubernetes object that this configuration is part of
@@ -120,6 +121,9 @@ func (c *collector) walk(t *tree, n ref, p place) {
 		if keyIs(t.nodes[k].key, "error_state") {
 			c.rejected(t, n, k, p)
 			in.rejected = true
+		}
+		if keyIs(t.nodes[k].key, "http_filters") {
+			in.chain = k
 		}
 		c.walk(t, k, in)
 	}
@@ -161,6 +165,10 @@ func (c *collector) plugin(t *tree, n ref, p place) {
 	f.set("root_id", t.text(n, "root_id"))
 	t.vm(t.get(n, "vm_config"), f)
 	f.policy(t.text(n, "failure_policy"), t.text(n, "fail_open"))
+	f.set("fail_open", t.text(n, "fail_open"))
+	f.set("failure_policy", t.text(n, "failure_policy"))
+	t.neighbours(p.chain, p.holder, f)
+	out.module = t.code(t.get(n, "vm_config", "code"), fields{})
 	f.set("has_config", strconv.FormatBool(t.hasConfiguration(t.get(n, "configuration"))))
 	if t.filled(t.get(n, "capability_restriction_config")) {
 		f.set("capability_restricted", "true")
@@ -227,14 +235,61 @@ func (t *tree) code(code ref, f fields) string {
 	case t.text(local, "environment_variable") != "":
 		f.set("code", "environment variable "+t.text(local, "environment_variable"))
 	case remote != none:
-		f.set("code", t.text(remote, "http_uri", "uri"))
+		f.set("code", cmp.Or(t.text(remote, "http_uri", "uri"), "remote"))
 		f.set("url", t.text(remote, "http_uri", "uri"))
+		f.set("fetch_cluster", t.text(remote, "http_uri", "cluster"))
+		f.set("fetch_timeout", t.text(remote, "http_uri", "timeout"))
 		// istiod writes "nil" when the resource gives no checksum.
-		if sum := t.text(remote, "sha256"); sum != "nil" {
+		switch sum := t.text(remote, "sha256"); sum {
+		case "nil":
+			f.set("has_sha256", "nil")
+		case "":
+			f.set("has_sha256", "false")
+		default:
+			f.set("has_sha256", "true")
 			f.set("sha256", sum)
 		}
 	}
 	return digest(name, inline, f["url"], f["sha256"])
+}
+
+// maxChain is how many filters before a plugin and behind it are named.
+const maxChain = 100
+
+// neighbours names the HTTP filters that run before a plugin and after it: jwt_authn of envoy.extensions.filters.http.jwt_authn.v3.
+func (t *tree) neighbours(chain, holder ref, f fields) {
+	if chain == root || holder == none {
+		return
+	}
+	var before, after []string
+	met, n := false, 0
+	for filter := range t.each(chain) {
+		if n++; n > 2*maxChain {
+			break
+		}
+		switch {
+		case filter == holder:
+			met, n = true, maxChain
+		case met:
+			after = append(after, t.filterName(filter))
+		default:
+			before = append(before, t.filterName(filter))
+		}
+	}
+	if met {
+		f.set("filters_before", strings.Join(before, ","))
+		f.set("filters_after", strings.Join(after, ","))
+	}
+}
+
+// filterName is the short name of the extension that a filter is; a filter may be called anything.
+func (t *tree) filterName(filter ref) string {
+	typ := t.typeURL(t.get(filter, "typed_config"))
+	if pieces := strings.Split(typ[strings.LastIndexByte(typ, '/')+1:], "."); len(pieces) >= 3 {
+		return pieces[len(pieces)-3]
+	}
+	name := t.text(filter, "name")
+	return name[strings.LastIndexByte(name, '.')+1:]
 }
 
 // flat writes down a value so that two can be compared. Of a very large one the start is enough.
@@ -308,6 +363,13 @@ func (c *collector) bootstrap(t *tree, n ref, p place) {
 	out.Pod, out.Namespace = t.identity(proxy, out.Namespace)
 	if p.extra == nil {
 		c.pod, c.namespace = cmp.Or(c.pod, clean(out.Pod)), cmp.Or(c.namespace, clean(out.Namespace))
+	}
+	if p.extra == nil {
+		for cluster := range t.each(t.get(n, "static_resources", "clusters")) {
+			c.clusters = append(c.clusters, t.text(cluster, "name"))
+		}
+		dynamic := t.get(n, "dynamic_resources")
+		c.discovers = c.discovers || t.filled(t.get(dynamic, "cds_config")) || t.filled(t.get(dynamic, "ads_config"))
 	}
 	out.Message = "bootstrap"
 	if f["node_id"] != "" {

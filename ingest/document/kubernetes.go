@@ -511,6 +511,17 @@ func (c *collector) istioPlugin(t *tree, n, wasm ref, kind string) {
 	f.set("has_workload_selector", strconv.FormatBool(t.selects(spec)))
 	f.set("default_config_disabled", t.text(wasm, "defaultConfigDisable"))
 	f.set("vm_env", t.names(t.get(wasm, "vmConfig", "env")))
+	f.set("selector", t.labels(t.get(spec, "selector", "matchLabels")))
+	targets := t.get(spec, "targetRefs")
+	if targets == none {
+		targets = t.get(spec, "targetRef")
+	}
+	if t.filled(targets) {
+		f.set("targets", cmp.Or(t.names(targets), t.text(targets, "name"), "unnamed"))
+	}
+	f.set("image_pull_policy", t.text(wasm, "imagePullPolicy"))
+	f.set("image_pull_secret", t.text(wasm, "imagePullSecret"))
+	p.module = digest(t.text(wasm, "url"), t.text(wasm, "sha256"))
 	p.Message = fmt.Sprintf("%s %s loads %s, %s", t.text(n, "kind"), f["plugin"], cmp.Or(f["url"], "nothing"), f["fail_policy"])
 	c.put(t, p, n, t.get(wasm, "url"), t.get(n, "metadata", "name"))
 }
@@ -534,6 +545,15 @@ func (t *tree) selects(spec ref) bool {
 		t.filled(t.get(spec, "targetRef")) || t.filled(t.get(spec, "targetRefs"))
 }
 
+// labels writes down what a selector asks for: `app=edge,track=canary`.
+func (t *tree) labels(n ref) string {
+	var list []string
+	for l := range t.each(n) {
+		list = append(list, t.nodes[l].key+"="+t.text(l))
+	}
+	return strings.Join(list, ",")
+}
+
 // names lists the names of environment variables. Values may be secrets and are not needed.
 func (t *tree) names(list ref) string {
 	var names []string
@@ -551,6 +571,10 @@ func (c *collector) envoyFilter(t *tree, n ref) {
 		extra.set("apply_to", t.text(patch, "applyTo"))
 		extra.set("context", cmp.Or(t.text(patch, "match", "context"), "ANY"))
 		extra.set("operation", t.text(patch, "patch", "operation"))
+		filter := t.get(patch, "match", "listener", "filterChain", "filter")
+		extra.set("match_filter", t.text(filter, "name"))
+		extra.set("match_subfilter", t.text(filter, "subFilter", "name"))
+		extra.set("selector", t.labels(t.get(spec, "workloadSelector", "labels")))
 		extra.set("has_workload_selector", strconv.FormatBool(t.selects(spec)))
 		c.walk(t, t.get(patch, "patch", "value"), place{holder: none, namespace: t.text(n, "metadata", "namespace"), extra: extra})
 	}
