@@ -666,7 +666,7 @@ func (b *builder) explain(f *failure, inc *Incident) []string {
 	for _, p := range keysOf(f.proxies) {
 		switch lv := b.facts.Last(p, "log_level"); lv {
 		case "warning", "warn", "error", "critical", "off":
-			if f.cause.NotWasm {
+			if f.cause.NotWasm || remark(f.cause.ID) {
 				break
 			}
 			add([]string{"The proxy was started at log level " + lv + ": what plugins logged below that is not in this log."})
@@ -709,7 +709,7 @@ func (b *builder) unknowns(f *failure, inc *Incident, values map[string]string) 
 			out = append(out, Unknown{fillIn(what, values), fillIn(command, values)})
 		}
 	}
-	wasm := !f.cause.NotWasm
+	wasm := !f.cause.NotWasm && !remark(f.cause.ID)
 	if y := inc.Symbols; y != nil && y.Missing != "" {
 		add("source lines: "+y.Missing, "wasmortem symbolize --module BUILDS/ LOG")
 	}
@@ -722,7 +722,7 @@ func (b *builder) unknowns(f *failure, inc *Incident, values map[string]string) 
 	if wasm && inc.Subject.Plugin == "" {
 		add("which plugin failed: no line names it", "kubectl exec -n {namespace} {pod} -c {container} -- pilot-agent request GET config_dump | grep -n -A12 wasm")
 	}
-	if inc.Subject.EnvoyVersion == "" && f.cause.Severity != string(Info) {
+	if inc.Subject.EnvoyVersion == "" && !remark(f.cause.ID) {
 		add("which Envoy version this is", "kubectl exec -n {namespace} {pod} -c {container} -- pilot-agent request GET server_info")
 	}
 	return out

@@ -109,21 +109,24 @@ func (d *diagnosis) group(findings []*rules.Finding) []*failure {
 	return fs
 }
 
-// family is what findings of one failure have in common: the parent of their causes. Remarks, which are finer ids of none, have nothing
-// in common: each is about something else.
+// family is what findings of one failure have in common: the parent of their causes. Remarks have nothing in common: each is about
+// something else, and none happened because of another.
 func family(cause string) string {
-	if parent := rules.Parent(cause); parent != "none" {
-		return parent
+	if remark(cause) {
+		return cause
 	}
-	return cause
+	return rules.Parent(cause)
 }
+
+// remark says whether a cause is about a configuration as it stands. Its id ends in .config-WORDS.
+func remark(cause string) bool { return strings.Contains(cause, ".config-") }
 
 func (f *failure) add(x *rules.Finding, s *subject) {
 	f.findings = append(f.findings, x)
 	f.proxies[x.Proxy] = true
 	f.subject.fill(s)
-	if strings.Contains(x.Cause.ID, ".") && !strings.Contains(f.cause.ID, ".") && Severity(x.Cause.Severity).Rank() >= Severity(f.cause.Severity).Rank() {
-		f.cause = x.Cause // the finer id of the same parent, unless it makes light of what was seen
+	if strings.Contains(x.Cause.ID, ".") && !strings.Contains(f.cause.ID, ".") {
+		f.cause = x.Cause // the finer id of the same parent
 	}
 	f.see(x.From, x.To)
 }
@@ -205,9 +208,12 @@ func listed(ids []string, id string) bool {
 func (d *diagnosis) consequences(fs []*failure) []*failure {
 	gone := map[*failure]bool{}
 	for _, b := range fs {
+		if remark(b.cause.ID) {
+			continue
+		}
 		var best *failure
 		for _, a := range fs {
-			if a == b || gone[a] || !(leadsTo(a.cause, b.cause) || b.guess() && !a.guess() && !a.cause.NotWasm) || !follows(a, b) {
+			if a == b || gone[a] || remark(a.cause.ID) || !(leadsTo(a.cause, b.cause) || b.guess() && !a.guess() && !a.cause.NotWasm) || !follows(a, b) {
 				continue
 			}
 			if leadsTo(b.cause, a.cause) && !before(a, b) && !b.guess() {
@@ -283,12 +289,12 @@ const nearby = 15 * time.Minute
 func (d *diagnosis) adopt(fs []*failure) []*failure {
 	gone := map[*failure]bool{}
 	for _, b := range fs {
-		if !b.cause.Vague && !b.cause.Remote && !b.guess() {
+		if remark(b.cause.ID) || !b.cause.Vague && !b.cause.Remote && !b.guess() {
 			continue
 		}
 		var parents []*failure
 		for _, a := range fs {
-			if a != b && !a.cause.Vague && leadsTo(a.cause, b.cause) && overlap(a, b) && (b.cause.Vague || b.guess() || follows(a, b)) {
+			if a != b && !a.cause.Vague && !remark(a.cause.ID) && leadsTo(a.cause, b.cause) && overlap(a, b) && (b.cause.Vague || b.guess() || follows(a, b)) {
 				parents = append(parents, a)
 			}
 		}
