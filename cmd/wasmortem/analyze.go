@@ -64,7 +64,7 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
 	fl := cmd.Flags()
 	fl.StringVar(&f.format, "format", "", strings.Join(formatNames(), ", ")+" (default: table on a terminal, else markdown)")
 	fl.StringVarP(&f.output, "output", "o", "", "write the report to this file instead of standard output")
-	fl.StringVar(&f.caseName, "case", "", "analyse a kept case (see: wasmortem ingest --help); with PATHs, keep them in it first")
+	a.caseFlag(cmd, &f.caseName, "analyse a kept case (see: wasmortem ingest --help); with PATHs, keep them in it first")
 	fl.StringArrayVar(&f.rules, "rules", nil, "rules file or folder to add (repeatable)")
 	fl.StringArrayVar(&f.binaries, "binary", nil, "program, library or debug file, or folder of them, for ELF core dumps among the inputs (repeatable); matched by build id")
 	fl.StringArrayVar(&f.modules, "module", nil, "wasm module, or folder or archive with modules, for source lines of stacks (repeatable); matched by code, not by name")

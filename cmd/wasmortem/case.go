@@ -7,18 +7,88 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/wasmortem/wasmortem/analyze"
 	"github.com/wasmortem/wasmortem/ingest"
 	source "github.com/wasmortem/wasmortem/ingest/elastic"
 	"github.com/wasmortem/wasmortem/ingest/index"
 	"github.com/wasmortem/wasmortem/ingest/redact"
+	"github.com/wasmortem/wasmortem/reports"
 	"github.com/wasmortem/wasmortem/reports/escape"
 )
 
+// place is where a line stands.
+type place struct {
+	source string
+	line   int64
+}
+
+// marks are the evidence of a report by where it stands.
+type marks struct {
+	at    map[place][]reports.Mark
+	first map[place]*analyze.Evidence
+	met   map[place]bool
+	shown map[place]string // lines that were shown, or will be as evidence
+}
+
+func newMarks(r *analyze.Report) *marks {
+	m := &marks{at: map[place][]reports.Mark{}, first: map[place]*analyze.Evidence{}, met: map[place]bool{}, shown: map[place]string{}}
+	for i := range r.Incidents {
+		in := &r.Incidents[i]
+		for j := range in.Evidence {
+			e := &in.Evidence[j]
+			at := place{e.Source, e.Line}
+			m.at[at] = append(m.at[at], reports.Mark{Incident: in.ID, RootCause: in.RootCause, Role: e.Role, Rule: e.Rule})
+			m.first[at], m.shown[at] = e, e.Text
+			for k, l := range strings.Split(e.Message, "\n")[1:] {
+				m.shown[place{e.Source, e.Line + 1 + int64(k)}] = l
+			}
+		}
+	}
+	return m
+}
+
+// put marks a record and gives it its neighbours, or says that it is no evidence. A neighbour that is shown elsewhere is left out. Where
+// other writers' lines lie within a record, numbers of neighbours are not known for sure, so their text has to agree, too, but for a wrapper.
+func (m *marks) put(r *reports.Record) bool {
+	at := place{r.Source, r.Line}
+	e := m.first[at]
+	if e == nil {
+		return false
+	}
+	m.met[at] = true
+	r.Evidence = m.at[at]
+	neighbours := func(lines []string, from int64) (out []string) {
+		for i, l := range lines {
+			p := place{r.Source, from + int64(i)}
+			if text, ok := m.shown[p]; !ok || !strings.HasSuffix(l, text) {
+				m.shown[p] = l
+				out = append(out, l)
+			}
+		}
+		return out
+	}
+	r.Before = neighbours(e.Before, e.Line-int64(len(e.Before)))
+	r.After = neighbours(e.After, e.Line+int64(max(e.Lines, 1)))
+	return true
+}
+
+// left is how many lines of evidence were not met.
+func (m *marks) left() int { return len(m.at) - len(m.met) }
+
 const caseHelp = "name of the case (kept below $WASMORTEM_HOME, by default the user's data folder), or a folder"
+
+// caseFlag adds --case, which a shell completes with the kept cases and folders.
+func (a *app) caseFlag(cmd *cobra.Command, name *string, help string) {
+	cmd.Flags().StringVar(name, "case", "", help)
+	_ = cmd.RegisterFlagCompletionFunc("case", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return index.Cases(func(key string) string { v, _ := a.env(key); return v }), cobra.ShellCompDirectiveDefault
+	})
+}
 
 func (a *app) ingestCommand() *cobra.Command {
 	var name, format string
@@ -34,7 +104,7 @@ With --index https://HOST:9200 the index is in Elasticsearch, where Kibana shows
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.ingest(cmd.Context(), args, name, format, jobs, &e, hide)
 		}}
-	cmd.Flags().StringVar(&name, "case", "", caseHelp)
+	a.caseFlag(cmd, &name, caseHelp)
 	formatFlag(cmd, &format)
 	cmd.Flags().IntVar(&jobs, "jobs", 0, "how many blocks to work on at once (default: number of cores)")
 	e.add(cmd, source.DefaultPatience)
@@ -134,16 +204,18 @@ func (a *app) open(ctx context.Context, name string, write bool, e *elasticFlags
 type hitFlags struct {
 	name, format, since, until string
 	limit                      int
+	noPager                    bool
 	elastic                    elasticFlags
 	redact                     redactFlags
 }
 
-func (f *hitFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.name, "case", "", caseHelp)
+func (f *hitFlags) add(a *app, cmd *cobra.Command) {
+	a.caseFlag(cmd, &f.name, caseHelp)
 	formatFlag(cmd, &f.format)
 	cmd.Flags().StringVar(&f.since, "since", "", "only records from then on: a time (2026-11-22T14:50:00Z) or an age (2h)")
 	cmd.Flags().StringVar(&f.until, "until", "", "only records up to then: a time or an age")
 	cmd.Flags().IntVar(&f.limit, "limit", 0, "stop after so many (0: all)")
+	cmd.Flags().BoolVar(&f.noPager, "no-pager", false, "do not show what is longer than the terminal through $PAGER")
 	f.elastic.add(cmd, readPatience)
 	f.redact.add(cmd, "what is shown")
 }
@@ -196,18 +268,23 @@ Fields: text (when none is named), time, level, logger, pod, namespace, containe
 				return err
 			}
 			defer c.Close()
-			return a.hits(cmd.Context(), c.Search(cmd.Context(), q), &f)
+			return a.hits(cmd.Context(), c.Search(cmd.Context(), q), &f, nil)
 		}}
-	f.add(cmd)
+	f.add(a, cmd)
 	return cmd
 }
 
 func (a *app) timelineCommand() *cobra.Command {
 	var f hitFlags
 	var query string
+	var follow bool
 	cmd := &cobra.Command{Use: "timeline --case NAME", Short: "What happened, over all files of a case, in order of time",
-		Long:    "Shows, merged over all files, the records that hold a rule's literal and those that look bad whatever the rules say:\nwarnings and worse, failed requests, events.",
-		Example: "  wasmortem timeline --case monday --since 2026-11-22T02:10 --until 2026-11-22T02:30",
+		Long: `Shows, merged over all files, the records that hold a rule's literal and those that look bad whatever the rules say:
+warnings and worse, failed requests, events.
+
+With --follow-evidence, the case is analysed, and only the records are shown that a report would show as evidence: for each incident, rule
+and role the first and the last. Each is marked with its role, the id of the incident and the rule, and stands between its neighbouring lines.`,
+		Example: "  wasmortem timeline --case monday --since 2026-11-22T02:10 --until 2026-11-22T02:30\n  wasmortem timeline --case monday --follow-evidence",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			q, err := index.ParseQuery(query)
@@ -226,10 +303,33 @@ func (a *app) timelineCommand() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			return a.hits(cmd.Context(), timed(c.Timeline(cmd.Context(), q, set.Literals())), &f)
+			if !follow {
+				return a.hits(cmd.Context(), timed(c.Timeline(cmd.Context(), q, set.Literals())), &f, nil)
+			}
+			v, commit := buildVersion()
+			// The corpus is read as analyze --case does, so that ids are the same.
+			r, err := analyze.Run(cmd.Context(), c.Corpus(ingest.Options{Progress: a.progress()}),
+				analyze.Options{Rules: set, Since: q.Since, Until: q.Until, Version: v, Commit: commit, Binaries: analyze.NewBinaries(set)})
+			a.clearProgress()
+			switch {
+			case cmd.Context().Err() != nil:
+				return status{exitInterrupted, nil}
+			case err != nil:
+				return status{exitUnreadable, err}
+			}
+			m := newMarks(r)
+			q.Limit = 0 // of those that are evidence
+			if err := a.hits(cmd.Context(), c.Timeline(cmd.Context(), q, set.Literals()), &f, m); err != nil {
+				return err
+			}
+			if n := m.left(); n > 0 && query == "" && f.limit == 0 {
+				fmt.Fprintf(a.err, "wasmortem: %d more lines of evidence are no records of the timeline: wasmortem analyze --case %s shows them\n", n, f.name)
+			}
+			return nil
 		}}
 	cmd.Flags().StringVar(&query, "query", "", "narrow it down, as in search")
-	f.add(cmd)
+	cmd.Flags().BoolVar(&follow, "follow-evidence", false, "only what is evidence of an incident, with its role and neighbouring lines")
+	f.add(a, cmd)
 	return cmd
 }
 
@@ -247,13 +347,19 @@ func timed(hits iter.Seq2[index.Hit, error]) iter.Seq2[index.Hit, error] {
 	}
 }
 
-// hits prints records as they are found.
-func (a *app) hits(ctx context.Context, found iter.Seq2[index.Hit, error], f *hitFlags) error {
+// hits prints records as they are found. marks, when there are any, leave only what is evidence.
+func (a *app) hits(ctx context.Context, found iter.Seq2[index.Hit, error], f *hitFlags, marks *marks) (err error) {
 	x, err := f.redact.redactor()
 	if err != nil {
 		return err
 	}
-	e := json.NewEncoder(a.out)
+	out, end := a.paged(ctx, f.noPager || f.format == "json")
+	defer func() {
+		if e := end(); err == nil {
+			err = e
+		}
+	}()
+	e := json.NewEncoder(out)
 	e.SetEscapeHTML(false)
 	n := 0
 	for h, err := range found {
@@ -263,43 +369,35 @@ func (a *app) hits(ctx context.Context, found iter.Seq2[index.Hit, error], f *hi
 			}
 			return status{exitUnreadable, err}
 		}
+		r := reports.Record{Hit: h}
+		if marks != nil && !marks.put(&r) {
+			continue
+		}
 		n++
 		if x != nil {
-			x.All(&h)
+			x.All(&r.Hit)
+			x.All(&r.Before)
+			x.All(&r.After)
 		}
 		if f.format == "json" {
-			err = e.Encode(h)
+			err = e.Encode(r)
 		} else {
-			err = a.hit(&h)
+			err = reports.WriteRecord(out, &r, a.reportOptions(""))
+		}
+		if errors.Is(err, errQuit) {
+			return nil
 		}
 		if err != nil {
 			return err
+		}
+		if f.limit > 0 && n == f.limit {
+			break
 		}
 	}
 	if n == 0 {
 		fmt.Fprintln(a.err, "wasmortem: nothing found")
 	} else {
 		a.tellRedacted(x)
-	}
-	return nil
-}
-
-func (a *app) hit(h *index.Hit) error {
-	when := "no time"
-	if !h.Time.IsZero() {
-		when = h.Time.UTC().Format("2006-01-02 15:04:05.000")
-	} else if !h.Around.IsZero() {
-		when = "after " + h.Around.UTC().Format("15:04:05.000")
-	}
-	if _, err := fmt.Fprintf(a.out, "%s  %s:%d\n    %s\n", when, escape.Line(h.Source), h.Line, escape.Line(h.Text)); err != nil {
-		return err
-	}
-	for _, l := range h.Found {
-		if l.Line != h.Line {
-			if _, err := fmt.Fprintf(a.out, "    %d: %s\n", l.Line, escape.Line(l.Text)); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }

@@ -33,6 +33,25 @@ func ResolveCase(name string, env func(string) string) (dir string, err error) {
 	return filepath.Join(home, name), nil
 }
 
+// Cases lists the cases with a plain name, in order, that [ResolveCase] would find: at most 1000. env is os.Getenv.
+func Cases(env func(string) string) []string {
+	home, err := casesHome(env)
+	if err != nil {
+		return nil
+	}
+	folders, _ := os.ReadDir(home)
+	var names []string
+	for _, d := range folders {
+		if strings.IndexFunc(d.Name(), notInName) >= 0 || d.Name()[0] == '.' || d.Name()[0] == '-' {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(home, d.Name(), "case.json")); err == nil && len(names) < 1000 {
+			names = append(names, d.Name())
+		}
+	}
+	return names
+}
+
 func notInName(r rune) bool {
 	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '.' || r == '-' || r == '_')
 }
