@@ -17,30 +17,50 @@ import (
 func (a *app) rulesCommand() *cobra.Command {
 	var paths []string
 	cmd := &cobra.Command{Use: "rules", Short: "The knowledge: list, show, check and test rules", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+		Long: "What wasmortem knows is data: rules that recognise records and say which cause they support, and causes with their runbooks. Rules of one's\n" +
+			"own are added with --rules; docs/rules.md describes the language.",
+		Example: "  wasmortem rules list\n  wasmortem rules lint our-rules.yaml",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.PersistentFlags().StringArrayVar(&paths, "rules", nil, "rules file or folder to add (repeatable)")
 	var format string
 	list := &cobra.Command{Use: "list", Short: "List all rules with the cause that each supports", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.listRules(paths, format) }}
+		Long:    "Prints id, cause, role and meaning of every rule in force.",
+		Example: "  wasmortem rules list\n  wasmortem rules list --rules our-rules.yaml --format json",
+		RunE:    func(*cobra.Command, []string) error { return a.listRules(paths, format) }}
 	show := &cobra.Command{Use: "show ID", Short: "Show one rule", Args: exactly(1, "rules show: which rule? (see: wasmortem rules list)"),
-		RunE: func(_ *cobra.Command, args []string) error { return a.showRule(paths, args[0], format) }}
+		Long:    "Prints what a rule means, where its wording comes from, what it looks for, and lines that it matches and does not match.",
+		Example: "  wasmortem rules show rust-panic",
+		RunE:    func(_ *cobra.Command, args []string) error { return a.showRule(paths, args[0], format) }}
 	lint := &cobra.Command{Use: "lint [FILE…]", Short: "Check rules files and report every mistake with file and line",
-		Long: "Checks the shipped rules together with FILEs and prints every mistake and warning at once. Exit status 2 when there is a mistake.",
-		RunE: func(_ *cobra.Command, args []string) error { return a.lintRules(append(paths, args...), format) }}
+		Long:    "Checks the shipped rules together with FILEs and prints every mistake and warning at once. Exit status 2 when there is a mistake.",
+		Example: "  wasmortem rules lint our-rules.yaml",
+		RunE:    func(_ *cobra.Command, args []string) error { return a.lintRules(append(paths, args...), format) }}
 	test := &cobra.Command{Use: "test [FILE…]", Short: "Run the examples of every rule: each hit must match, each near miss must not",
-		RunE: func(_ *cobra.Command, args []string) error { return a.testRules(append(paths, args...), format) }}
+		Long:    "Runs the examples of the shipped rules and of FILEs and prints those that came out wrong. Exit status 2 when there are any.",
+		Example: "  wasmortem rules test our-rules.yaml",
+		RunE:    func(_ *cobra.Command, args []string) error { return a.testRules(append(paths, args...), format) }}
 	for _, c := range []*cobra.Command{list, show, lint, test} {
 		formatFlag(c, &format)
 		cmd.AddCommand(c)
 	}
 	if set, err := a.loadRules(nil); err == nil {
-		var ids []string
+		var ids []cobra.Completion
 		for _, r := range set.Rules {
-			ids = append(ids, r.ID)
+			ids = append(ids, cobra.CompletionWithDesc(r.ID, r.About))
 		}
-		show.ValidArgsFunction = cobra.FixedCompletions(ids, cobra.ShellCompDirectiveNoFileComp)
+		show.ValidArgsFunction = once(ids)
 	}
 	return cmd
+}
+
+// once completes the only argument of a command.
+func once(list []cobra.Completion) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return list, cobra.ShellCompDirectiveNoFileComp
+	}
 }
 
 // exactly is cobra.ExactArgs with a sentence that says what to do.
@@ -187,13 +207,17 @@ func (a *app) runbookCommand() *cobra.Command {
 		Args:    exactly(1, "runbook: of which cause? (wasmortem runbook --help lists them)"),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.runbook(args[0], paths, format, output) }}
 	cmd.Flags().StringVar(&format, "format", "", "table, markdown or json (default: table on a terminal, else markdown)")
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formatNames(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"table", "markdown", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this file instead of standard output")
 	cmd.Flags().StringArrayVar(&paths, "rules", nil, "rules file or folder to add (repeatable)")
 	if set, err := a.loadRules(nil); err == nil {
 		ids := causeIDs(set)
 		cmd.Long = "Prints what a cause means and what to do about it. Causes:\n\n  " + strings.Join(ids, "\n  ")
-		cmd.ValidArgsFunction = cobra.FixedCompletions(ids, cobra.ShellCompDirectiveNoFileComp)
+		var described []cobra.Completion
+		for _, id := range ids {
+			described = append(described, cobra.CompletionWithDesc(id, set.Cause(id).Title))
+		}
+		cmd.ValidArgsFunction = once(described)
 	}
 	return cmd
 }
@@ -226,17 +250,20 @@ func (a *app) runbook(id string, paths []string, format, output string) error {
 
 func (a *app) versionCommand() *cobra.Command {
 	var format string
-	cmd := &cobra.Command{Use: "version", Short: "Print version and rules", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
-		set, err := a.loadRules(nil)
-		if err != nil {
-			return err
-		}
-		v, c := buildVersion()
-		return a.textOrJSON(format, map[string]string{"version": v, "commit": c, "rules": set.Sum}, func() error {
-			fmt.Fprintf(a.out, "wasmortem %s %s\nrules %s (%d rules, %d causes)\n", v, c, set.Sum[:12], len(set.Rules), len(set.Causes))
-			return nil
-		})
-	}}
+	cmd := &cobra.Command{Use: "version", Short: "Print version and rules", Args: cobra.NoArgs,
+		Long:    "Prints the version of the program and the sum (sha256) of its rules: two reports with both the same were made alike.",
+		Example: "  wasmortem version --format json",
+		RunE: func(*cobra.Command, []string) error {
+			set, err := a.loadRules(nil)
+			if err != nil {
+				return err
+			}
+			v, c := buildVersion()
+			return a.textOrJSON(format, map[string]string{"version": v, "commit": c, "rules": set.Sum}, func() error {
+				fmt.Fprintf(a.out, "wasmortem %s %s\nrules %s (%d rules, %d causes)\n", v, c, set.Sum[:12], len(set.Rules), len(set.Causes))
+				return nil
+			})
+		}}
 	formatFlag(cmd, &format)
 	return cmd
 }
