@@ -36,9 +36,7 @@ func preflightPage(r *preflight.Report) *Page {
 			title = ""
 		}
 		verdicts := Part{Title: title, Header: []string{"host", "loads", "why"}}
-		for _, x := range list {
-			verdicts.Rows = append(verdicts.Rows, []string{x.Host, cond(x.Loads, "yes", "no"), x.Verdict})
-		}
+		verdicts.Rows = verdictRows(list)
 		p.Parts = append(p.Parts, verdicts)
 		p.Parts = append(p.Parts, findingParts(list)...)
 		p.Parts = append(p.Parts, visiblePart(list))
@@ -53,6 +51,27 @@ func preflightPage(r *preflight.Report) *Page {
 		p.Parts = append(p.Parts, unknowns)
 	}
 	return p
+}
+
+// verdictRows puts hosts that follow each other and get the same verdict on one row.
+func verdictRows(list []preflight.Result) [][]string {
+	kind := func(x preflight.Result) string { k, _, _ := strings.Cut(x.Host, " "); return k }
+	var rows [][]string
+	for i := 0; i < len(list); {
+		x := list[i]
+		without := func(x preflight.Result) string { return strings.TrimSpace(strings.ReplaceAll(x.Verdict, x.Host+" ", "")) }
+		j := i + 1
+		for j < len(list) && kind(list[j]) == kind(x) && list[j].Loads == x.Loads && without(list[j]) == without(x) {
+			j++
+		}
+		host, why := x.Host, x.Verdict
+		if j > i+1 {
+			host, why = x.Host+" to "+list[j-1].Host, without(x)
+		}
+		rows = append(rows, []string{host, cond(x.Loads, "yes", "no"), why})
+		i = j
+	}
+	return rows
 }
 
 // modulesOf splits the results by module.
