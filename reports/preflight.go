@@ -59,7 +59,9 @@ func verdictRows(list []preflight.Result) [][]string {
 	var rows [][]string
 	for i := 0; i < len(list); {
 		x := list[i]
-		without := func(x preflight.Result) string { return strings.TrimSpace(strings.ReplaceAll(x.Verdict, x.Host+" ", "")) }
+		without := func(x preflight.Result) string {
+			return strings.TrimSpace(strings.ReplaceAll(x.Verdict, x.Host+" ", ""))
+		}
 		j := i + 1
 		for j < len(list) && kind(list[j]) == kind(x) && list[j].Loads == x.Loads && without(list[j]) == without(x) {
 			j++
