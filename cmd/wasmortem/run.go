@@ -127,7 +127,7 @@ Every flag can be set in the environment (WASMORTEM_FORMAT=json) or in a configu
 		a.symbolizeCommand(), a.replayCommand(),
 		a.inspectCommand(), a.preflightCommand(),
 		a.rulesCommand(), a.runbookCommand(),
-		a.collectCommand(),
+		a.collectCommand(), a.serveCommand(),
 		a.compareCommand(),
 		a.versionCommand(),
 	} {
