@@ -480,3 +480,93 @@ func TestSignalLeavesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Files that grow, shrink, vanish and become something else while they are read: a report of what could be read, or an error.
+func TestFolderThatChanges(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the program a few times")
+	}
+	in := logs(t)
+	log := panicLog(t)
+	done := make(chan struct{})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Duration(r.IntN(500)) * time.Microsecond):
+			}
+			p := filepath.Join(in, string(rune('a'+r.IntN(8)))+".log")
+			switch r.IntN(7) {
+			case 0, 1:
+				_ = os.WriteFile(p, bytes.Repeat(log, 1+r.IntN(200)), 0o600)
+			case 2:
+				_ = os.Truncate(p, int64(r.IntN(5000)))
+			case 3:
+				_ = os.RemoveAll(p)
+			case 4:
+				_ = os.Mkdir(p, 0o700)
+			case 5:
+				_ = os.Symlink("/etc/hostname", p)
+			case 6:
+				_ = os.Rename(p, filepath.Join(in, string(rune('a'+r.IntN(8)))+".log"))
+			}
+		}
+	}()
+	defer func() { close(done); <-stopped }()
+	for range 4 * *faults {
+		r := program(t, nil, nil, "analyze", in, "--format", "json")
+		var rep analyze.Report
+		if err := json.Unmarshal([]byte(r.out), &rep); err != nil || r.status != 0 && r.status != exitUnreadable || strings.Contains(r.err, "goroutine ") {
+			t.Errorf("status %d, %v: %.1000s", r.status, err, r.err)
+		}
+	}
+}
+
+// A pattern that takes other engines ages is matched in linear time, one that would need too much memory is refused, and so is a bomb of aliases.
+func TestWickedRules(t *testing.T) {
+	dir := t.TempDir()
+	rule := func(pattern, more string) string {
+		return more + `rules:
+  - id: slow
+    cause: guest-out-of-memory
+    weight: 0.7
+    about: a pattern of a stranger
+    match:
+      literals: ["xxxxxxxx"]
+      regex: '` + pattern + `'
+    source: "nobody"
+    examples:
+      hit: ["[2026-11-22 14:50:08.600][19][error][wasm] [source/extensions/common/wasm/context.cc:1160] wasm log cache: xxxxxxxxy"]
+      near: ["[2026-11-22 14:50:08.600][19][error][wasm] [source/extensions/common/wasm/context.cc:1160] wasm log cache: xxxxxxxx"]
+`
+	}
+	bomb := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+	for i := range 12 {
+		bomb += fmt.Sprintf("a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
+	}
+	line := "[2026-11-22 14:50:08.600][19][error][wasm] [source/extensions/common/wasm/context.cc:1160] wasm log cache: " + strings.Repeat("x", 60<<10) + "\n"
+	for _, c := range []struct {
+		name, rules string
+		status      int
+		says        string
+	}{
+		{"exponential elsewhere", rule("(x+x+)+y", ""), 0, ""},
+		{"backtracking in nested stars", rule("((x*)*)*y", ""), 0, ""},
+		{"a pattern of a billion states", rule("(((x{1,1000}){1,1000}){1,1000})y", ""), exitUsage, "invalid repeat count"},
+		{"a bomb of aliases", rule("x", bomb), exitUsage, "aliases are not allowed|unknown key"},
+	} {
+		path := filepath.Join(dir, "rules.yaml")
+		if err := os.WriteFile(path, []byte(c.rules), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := program(t, strings.NewReader(strings.Repeat(line, 20)), nil, "analyze", "-", "--rules", path, "--format", "json")
+		says := slices.ContainsFunc(strings.Split(c.says, "|"), func(s string) bool { return strings.Contains(r.err, s) })
+		if r.status != c.status || !says || r.took > 10*time.Second || r.memory > 200e6 {
+			t.Errorf("%s: status %d, %v, %d MB, %.500s", c.name, r.status, r.took, r.memory/1e6, r.err)
+		}
+	}
+}
