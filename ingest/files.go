@@ -127,7 +127,7 @@ func (c *FileCorpus) readLog(ctx context.Context, e archive.Entry, outer bool, y
 			in.Err = err.Error()
 		}
 	}
-	if c.o.Redact != nil && bytes.IndexByte(head, 0) < 0 {
+	if c.o.Redact != nil && binaryKind(head) == "" { // a NUL in a text must not keep its secrets from being taken out
 		r = c.o.Redact(io.MultiReader(bytes.NewReader(head), r))
 		if head, err = readHead(r); err != nil {
 			in.Err = err.Error()
