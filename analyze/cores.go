@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"sort"
 	"strconv"
 	"strings"
@@ -20,7 +21,11 @@ import (
 type cored struct {
 	path string
 	*elfcore.Core
+	file *os.File // that it is read from; nil when what is needed is held
 }
+
+// maxOpenCores is how many core dumps are kept open; more are read as streams.
+const maxOpenCores = 64
 
 // process is a core dump that was looked at.
 type process struct {
@@ -32,9 +37,10 @@ type process struct {
 // Programs names files and folders with programs and libraries, for core dumps of native processes.
 func (b *Binaries) Programs(paths []string) { b.programs = paths }
 
-// takeCore reads an input that is a core dump. Of a stream only parts are held, see package elfcore.
+// takeCore reads an input that is a core dump. Of a file on disk only what is asked for is read, when it is asked for; of a stream only
+// parts are held, see package elfcore.
 func (b *Binaries) takeCore(in *ingest.Input, r io.Reader) {
-	c, err := elfcore.Read(context.Background(), r)
+	c, file, err := b.readCore(r)
 	if err != nil {
 		in.Warnings = append(in.Warnings, "not used: "+err.Error())
 		return
@@ -48,7 +54,33 @@ func (b *Binaries) takeCore(in *ingest.Input, r io.Reader) {
 		return
 	}
 	b.bytes += c.Held()
-	b.cores = append(b.cores, cored{in.Path, c})
+	b.cores = append(b.cores, cored{in.Path, c, file})
+}
+
+func (b *Binaries) readCore(r io.Reader) (*elfcore.Core, *os.File, error) {
+	if d, ok := r.(ingest.Disk); ok && b.openCores() < maxOpenCores {
+		if f, err := d.Open(); err == nil {
+			if info, err := f.Stat(); err == nil {
+				if c, err := elfcore.Open(f, info.Size()); err == nil {
+					return c, f, nil
+				}
+			}
+			_ = f.Close()
+		}
+	}
+	c, err := elfcore.Read(context.Background(), r) // says what is wrong with it, too
+	return c, nil, err
+}
+
+func (b *Binaries) openCores() (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.cores {
+		if c.file != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // processes looks at all core dumps, once all modules are there.
@@ -79,6 +111,9 @@ func (b *Binaries) processes() (list []*process, notes []string) {
 	}
 	for _, c := range b.cores {
 		list = append(list, &process{path: c.path, Process: native.OfCore(c.Core, set, modules)})
+		if c.file != nil {
+			_ = c.file.Close()
+		}
 	}
 	b.cores = nil
 	return list, notes

@@ -1,8 +1,12 @@
 package analyze_test
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
+	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,6 +43,76 @@ func TestSameBytesHoweverTheInputIsSearched(t *testing.T) {
 			if !bytes.Equal(got, want) {
 				t.Errorf("%s, %s: the report differs from that of one search:\n%s", c.name, v.name, firstDifference(want, got))
 			}
+		}
+	}
+}
+
+// The report does not depend on how many goroutines read and search: members of one archive, files of a folder, packed and not, with damage
+// between them.
+func TestSameBytesForAnyJobs(t *testing.T) {
+	set := ruleSet(t)
+	list := cases(t)
+	if testing.Short() {
+		list = list[:min(len(list), 12)]
+	}
+	dir := t.TempDir()
+	var bundle bytes.Buffer
+	tw := tar.NewWriter(&bundle)
+	n := 0
+	for _, c := range list {
+		err := filepath.WalkDir(filepath.Join(c.dir, "input"), func(p string, e os.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			data, err := os.ReadFile(p)
+			if err != nil {
+				return err
+			}
+			n++
+			name := fmt.Sprintf("%s-%03d-%s", c.name, n, e.Name())
+			if n%3 > 0 {
+				var packed bytes.Buffer
+				z := gzip.NewWriter(&packed)
+				_, _ = z.Write(data)
+				_ = z.Close()
+				data = packed.Bytes()
+				if n%9 == 1 {
+					data = data[:len(data)*3/4]
+				}
+			}
+			if err := tw.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(data)), Format: tar.FormatPAX}); err != nil {
+				return err
+			}
+			if _, err := tw.Write(data); err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(dir, strings.ReplaceAll(name, "/", "_")), data, 0o600)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = tw.Close()
+	if err := os.WriteFile(filepath.Join(dir, "a.tar"), bundle.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var want []byte
+	for _, jobs := range []int{0, 1, 5} {
+		var corpus ingest.Corpus = ingest.Files([]string{dir}, ingest.Options{Hash: true})
+		if jobs == 0 {
+			corpus = struct{ ingest.Corpus }{corpus} // one input after the other
+		}
+		r, err := analyze.Run(context.Background(), corpus, analyze.Options{Rules: set, Jobs: jobs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Stats.Seconds = 0
+		got := asJSON(t, r)
+		if want == nil {
+			want = got
+		}
+		if len(r.Inputs) < n || len(r.Incidents) < 3 || !bytes.Equal(got, want) {
+			t.Errorf("%d jobs: %d inputs, %d incidents; the report differs:\n%s", jobs, len(r.Inputs), len(r.Incidents), firstDifference(want, got))
 		}
 	}
 }

@@ -62,53 +62,53 @@ type yield struct {
 	err     error
 }
 
-// run searches all blocks. Blocks are worked on concurrently; what they gave is taken in order, so the result does not depend on it.
+// weight is how much memory it takes while it waits, in findings.
+func (y *yield) weight() int { return 1 + len(y.found) + len(y.offered)/64 }
+
+// run searches all blocks. Parts of the corpus are read, and blocks worked on, concurrently; what they gave is taken in order, so the result does not depend on it.
 func (s *scan) run(ctx context.Context, corpus ingest.Corpus) error {
 	jobs := s.o.Jobs
 	if jobs <= 0 {
 		jobs = runtime.GOMAXPROCS(0)
 	}
-	done := make(chan struct{})
-	defer close(done)
-	type job struct {
-		b      *ingest.Block
-		result chan yield
-	}
-	work := make(chan job, jobs)
-	order := make(chan chan yield, 2*jobs)
+	p := newParts(jobs)
+	defer p.stop()
 	for range jobs {
 		go func() {
-			for j := range work {
-				j.result <- s.block(j.b)
+			for {
+				select {
+				case j := <-p.work:
+					y := s.block(j.block)
+					p.ahead(y.weight())
+					j.result <- y
+				case <-p.done:
+					return
+				}
 			}
 		}()
 	}
 	go func() {
-		defer close(order)
-		defer close(work)
-		for b, err := range corpus.Blocks(ctx, s.lits) {
-			result := make(chan yield, 1)
-			if err != nil {
-				result <- yield{err: err}
+		defer close(p.list)
+		if c, ok := corpus.(ingest.Parallel); ok {
+			for blocks := range c.Parts(ctx, s.lits) {
+				if !p.start(blocks) {
+					return
+				}
 			}
-			select {
-			case order <- result:
-			case <-done:
-				return
-			}
-			if err == nil {
-				work <- job{b, result}
-			}
+			return
 		}
+		p.start(corpus.Blocks(ctx, s.lits))
 	}()
-	return s.collect(ctx, order)
+	order := make(chan chan yield)
+	go p.merge(order)
+	return s.collect(ctx, order, p)
 }
 
 // grace is how long an interrupted analysis waits for what is being read. A read may block for ever.
 const grace = 2 * time.Second
 
 // collect takes what blocks gave, in their order, until all were read. After an interrupt it takes what is on its way.
-func (s *scan) collect(ctx context.Context, order <-chan chan yield) error {
+func (s *scan) collect(ctx context.Context, order <-chan chan yield, p *parts) error {
 	var failed error
 	interrupted := ctx.Done()
 	var late <-chan time.Time
@@ -126,6 +126,7 @@ func (s *scan) collect(ctx context.Context, order <-chan chan yield) error {
 				return failed
 			}
 			if y := <-result; y.err == nil {
+				p.ahead(-y.weight())
 				s.take(y)
 			} else if failed == nil {
 				failed = y.err

@@ -87,7 +87,7 @@ func (b *Block) Release() {
 		if buf := b.buf[:cap(b.buf)]; len(buf) >= blockBuf {
 			b.pool.Put(&buf)
 		}
-		b.buf, b.Data = nil, nil
+		b.buf, b.Data, b.memo = nil, nil, memo{}
 	}
 }
 

@@ -17,3 +17,12 @@ type Corpus interface {
 	Blocks(ctx context.Context, literals [][]byte) iter.Seq2[*Block, error]
 	Inputs() []*Input
 }
+
+// Parallel is a [Corpus] whose inputs can be read at the same time.
+type Parallel interface {
+	Corpus
+	// Parts yields the corpus in parts: all blocks of the first, then all of the second and so on are what Blocks yields. Parts may be read
+	// by different goroutines at the same time. Every part has to be read, or begun and left, and no part may wait for one that
+	// comes after it.
+	Parts(ctx context.Context, literals [][]byte) iter.Seq[iter.Seq2[*Block, error]]
+}

@@ -247,14 +247,14 @@ func packed(b []byte) string {
 // binaryKind recognises what is no text at all, by its first bytes.
 func binaryKind(b []byte) string {
 	switch {
-	case bytes.HasPrefix(b, []byte("\x00asm")):
+	case bytes.HasPrefix(b, magicWasm):
 		if bytes.Contains(b[:min(len(b), 512)], []byte("\x04core")) {
 			return "wasm-coredump"
 		}
 		return "wasm-module"
 	case packed(b) != "":
 		return "unknown"
-	case bytes.HasPrefix(b, []byte("\x7fELF")):
+	case bytes.HasPrefix(b, magicELF):
 		if len(b) > 18 && (b[16] == 4 || b[17] == 4) {
 			return "elf-core"
 		}
@@ -363,3 +363,5 @@ func Stem(name string) string {
 		name = s
 	}
 }
+
+var magicWasm, magicELF = []byte("\x00asm"), []byte("\x7fELF")

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"iter"
+	"os"
 	"slices"
 	"sort"
 	"sync"
@@ -47,18 +48,39 @@ func Files(paths []string, o Options) *FileCorpus {
 
 // FileCorpus implements [Corpus] over paths. It offers every block, whatever the literals.
 type FileCorpus struct {
-	paths  []string
-	o      Options
-	pool   *sync.Pool
+	paths []string
+	o     Options
+	pool  *sync.Pool
+
+	mu     sync.Mutex
 	inputs []*Input
 	notes  []string
+	parts  []*FileCorpus // of [FileCorpus.Parts]: what each part found, in order
 }
 
-// Inputs lists what was found, in the order of reading. Complete after Blocks was drained.
-func (c *FileCorpus) Inputs() []*Input { return c.inputs }
+// Inputs lists what was found, in the order of reading. Complete after Blocks was drained, or all Parts were.
+func (c *FileCorpus) Inputs() []*Input {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := slices.Clip(c.inputs)
+	for _, p := range c.parts {
+		all = append(all, p.Inputs()...)
+	}
+	return all
+}
 
 // Notes tells what was skipped or cut on the way to the inputs (a link in an archive, a limit that was hit).
-func (c *FileCorpus) Notes() []string { return c.notes }
+func (c *FileCorpus) Notes() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := slices.Clip(c.notes)
+	for _, p := range c.parts {
+		all = append(all, p.Notes()...)
+	}
+	return all[:min(len(all), maxNotes)]
+}
+
+const maxNotes = 100
 
 var errStop = errors.New("stop")
 
@@ -92,8 +114,85 @@ func (c *FileCorpus) Blocks(ctx context.Context, _ [][]byte) iter.Seq2[*Block, e
 	}
 }
 
+// Parts is Blocks in parts that may be read by different goroutines at the same time: see [Parallel]. Files in a directory are parts of their own, and
+// so are members of a tar; what can only be read while the walk waits (a member of more than 8 MiB, a binary) is one too.
+func (c *FileCorpus) Parts(ctx context.Context, _ [][]byte) iter.Seq[iter.Seq2[*Block, error]] {
+	return func(yield func(iter.Seq2[*Block, error]) bool) {
+		lim := archive.Default()
+		if c.o.Limits != nil {
+			lim = *c.o.Limits
+		}
+		var failed []error
+		for _, p := range c.paths {
+			err := archive.WalkAhead(ctx, p, c.o.Stdin, lim, func(e archive.Entry) error {
+				return c.part(ctx, e, yield)
+			}, func(where, msg string) { c.sub().note(where + ": " + msg) })
+			if errors.Is(err, errStop) {
+				return
+			}
+			if ctx.Err() != nil {
+				failed = []error{ctx.Err()}
+				break
+			}
+			if err != nil {
+				failed = append(failed, err)
+			}
+		}
+		yield(func(yield func(*Block, error) bool) {
+			for _, err := range failed {
+				if !yield(nil, err) {
+					return
+				}
+			}
+		})
+	}
+}
+
+// part yields what is in one member, and waits for it to be read unless it can be detached. Binaries cannot: they are taken in order.
+func (c *FileCorpus) part(ctx context.Context, e archive.Entry, yield func(iter.Seq2[*Block, error]) bool) error {
+	sub := c.sub()
+	warn := func(where, msg string) { sub.note(where + ": " + msg) }
+	done, ok := func() {}, false
+	if !bytes.HasPrefix(e.Head, magicWasm) && !bytes.HasPrefix(e.Head, magicELF) {
+		done, ok = e.Detach(warn)
+	}
+	read := make(chan struct{})
+	more := yield(func(yield func(*Block, error) bool) {
+		defer close(read)
+		if ok {
+			defer done()
+		}
+		_ = sub.read(ctx, e, func(b *Block) bool { return yield(b, nil) }) // stopped, or ctx ended
+	})
+	if !more {
+		return errStop
+	}
+	if !ok {
+		<-read
+	}
+	return nil
+}
+
+// sub is a corpus for one part, after all that there are.
+func (c *FileCorpus) sub() *FileCorpus {
+	s := &FileCorpus{o: c.o, pool: c.pool}
+	if c.o.Progress != nil {
+		s.o.Progress = func(in *Input) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.o.Progress(in)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.parts = append(c.parts, s)
+	return s
+}
+
 func (c *FileCorpus) note(s string) {
-	if len(c.notes) < 100 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.notes) < maxNotes {
 		c.notes = append(c.notes, s)
 	}
 }
@@ -106,7 +205,9 @@ func (c *FileCorpus) read(ctx context.Context, e archive.Entry, yield func(*Bloc
 // readLog is read; outer says that the member may be a container of logs itself, see [exported].
 func (c *FileCorpus) readLog(ctx context.Context, e archive.Entry, outer bool, yield func(*Block) bool) error {
 	in := &Input{Path: e.Path, Identity: identify(e.Path)}
+	c.mu.Lock()
 	c.inputs = append(c.inputs, in)
+	c.mu.Unlock()
 	if c.o.Progress != nil {
 		c.o.Progress(in)
 	}
@@ -158,8 +259,16 @@ func (c *FileCorpus) readLog(ctx context.Context, e archive.Entry, outer bool, y
 	}
 	if c.o.Binary != nil && (in.Kind == "wasm-module" || in.Kind == "wasm-coredump" || in.Kind == "elf-core") {
 		counted := &counter{r: whole}
-		c.o.Binary(in, counted)
+		if d, ok := e.R.(Disk); ok && sum == nil {
+			c.o.Binary(in, onDisk{counted, d})
+		} else {
+			c.o.Binary(in, counted)
+		}
 		in.Bytes, whole = counted.n, counted.r
+	}
+	if _, ok := e.R.(Disk); ok && sum == nil && in.isBinary() && len(head) == sampleSize {
+		in.Bytes = e.Size // nobody needs what was not read of it
+		return ctx.Err()
 	}
 	if outer && in.doc == nil && in.Kind != "stats" {
 		if k := findContainer(head, in.known, slices.Contains(in.wrappers, wrapLead)); k.is() {
@@ -174,6 +283,19 @@ func (c *FileCorpus) readLog(ctx context.Context, e archive.Entry, outer bool, y
 		in.SHA256 = hex.EncodeToString(sum.Sum(nil))
 	}
 	return err
+}
+
+// Disk is what readers given to [Options].Binary implement when the input is a file on disk that is not packed.
+type Disk interface {
+	io.ReaderAt
+	// Open opens the file once more, for who wants to look at it later.
+	Open() (*os.File, error)
+}
+
+// onDisk is the reader of such a file.
+type onDisk struct {
+	*counter
+	Disk
 }
 
 // counter counts what was read.
@@ -253,8 +375,7 @@ func (in *Input) partRecord(p *document.Part, data []byte) *Record {
 
 // blocks reads an input to its end and hands out its blocks. Binary inputs are only counted.
 func (in *Input) blocks(ctx context.Context, r io.Reader, size int, pool *sync.Pool, yield func(*Block) bool) error {
-	switch in.Kind {
-	case "wasm-module", "wasm-coredump", "elf-core", "unknown":
+	if in.isBinary() {
 		n, err := io.Copy(io.Discard, r)
 		in.Bytes += n
 		if err != nil && in.Err == "" {
@@ -279,6 +400,14 @@ func (in *Input) blocks(ctx context.Context, r io.Reader, size int, pool *sync.P
 		in.Err = br.err.Error()
 	}
 	return nil
+}
+
+func (in *Input) isBinary() bool {
+	switch in.Kind {
+	case "wasm-module", "wasm-coredump", "elf-core", "unknown":
+		return true
+	}
+	return false
 }
 
 // see widens the span of times of the input.

@@ -92,6 +92,11 @@ type Entry struct {
 	R io.Reader
 	// Size is what the file system or the container claims, -1 when nobody tells. It is a hint: never allocate by it.
 	Size int64
+	// Head is how the content begins: at most 512 bytes, fewer when there are no more. It is valid until R is read.
+	Head []byte
+
+	loose  *loose // nil when it has to be read at once
+	detach func(warn func(path, msg string)) func()
 }
 
 // Walk calls visit for every regular file that can be reached from path: the file itself, the members of an archive, or all files
@@ -104,10 +109,17 @@ type Entry struct {
 // Walk fails only when path cannot be opened, ctx ends or visit returns an error, which is then the error of Walk. Damage inside an
 // archive stops nothing but what cannot be read because of it.
 func Walk(ctx context.Context, path string, stdin io.Reader, lim Limits, visit func(Entry) error, warn func(path, msg string)) error {
+	return newWalker(ctx, lim, visit, warn).walk(path, stdin)
+}
+
+func newWalker(ctx context.Context, lim Limits, visit func(Entry) error, warn func(path, msg string)) *walker {
 	if warn == nil {
 		warn = func(string, string) {}
 	}
-	w := &walker{ctx: ctx, lim: lim.orDefault(), visit: visit, warn: warn, names: map[string]int{}}
+	return &walker{ctx: ctx, lim: lim.orDefault(), visit: visit, warn: warn, names: map[string]int{}}
+}
+
+func (w *walker) walk(path string, stdin io.Reader) error {
 	if path == "-" {
 		return w.stdin(stdin)
 	}
@@ -115,14 +127,15 @@ func Walk(ctx context.Context, path string, stdin io.Reader, lim Limits, visit f
 	if err != nil {
 		return opening(path, err)
 	}
-	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
+		_ = f.Close()
 		return opening(path, err)
 	}
 	if !fi.IsDir() {
-		return w.file(path, f, fi)
+		return w.file(path, f, fi, &loose{closers: []func(){func() { _ = f.Close() }}})
 	}
+	_ = f.Close()
 	list, err := os.ReadDir(path)
 	if err != nil {
 		return opening(path, err)
@@ -137,6 +150,7 @@ type walker struct {
 	visit func(Entry) error
 	warn  func(path, msg string)
 	names map[string]int // paths given out, and the last suffix tried for each
+	ahead bool           // entries may be detached
 }
 
 // root is a file as it lies on disk or comes from a pipe, which limits are counted for.
@@ -147,6 +161,9 @@ type root struct {
 	src     *stream // the file itself
 	entries int     // members listed so far
 	stopped *fault  // the limit that was hit: nothing more is unpacked from this file
+
+	apart []*loose // members that were detached and are not counted yet, in order
+	held  int64    // packed bytes of theirs
 }
 
 // packed is the number of bytes to compare with what was unpacked. The size on disk is fairer than what was read: members of a zip
@@ -173,17 +190,18 @@ func (w *walker) stdin(in io.Reader) error {
 	if at, err := f.Seek(0, io.SeekCurrent); err != nil || at != 0 {
 		return w.pipe("-", f) // somebody read from it before, or it is no file
 	}
-	return w.file("-", f, fi)
+	return w.file("-", f, fi, nil)
 }
 
-// file walks an open file that is not a directory.
-func (w *walker) file(path string, f *os.File, fi fs.FileInfo) error {
+// file walks an open file that is not a directory. It is closed by l.
+func (w *walker) file(path string, f *os.File, fi fs.FileInfo, l *loose) error {
+	defer l.end()
 	if !fi.Mode().IsRegular() {
 		return w.pipe(path, f)
 	}
 	path = w.claim(printable(filepath.ToSlash(path)))
 	s := &stream{r: &input{ctx: w.ctx, path: path, r: f}}
-	return w.item(item{path: path, s: s, size: fi.Size(), file: f, root: &root{path: path, size: fi.Size(), src: s}})
+	return w.item(item{path: path, s: s, size: fi.Size(), file: f, root: &root{path: path, size: fi.Size(), src: s}, loose: l})
 }
 
 // pipe walks what can only be read once and from the front.
@@ -239,16 +257,17 @@ func (w *walker) found(path string, skipped *skips) error {
 	if err != nil {
 		return w.unreadable(path, err)
 	}
-	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
+		_ = f.Close()
 		return w.unreadable(path, err)
 	}
 	if !fi.Mode().IsRegular() { // it was replaced since the directory was listed
+		_ = f.Close()
 		skipped.add(fi.Mode().Type())
 		return nil
 	}
-	return w.file(path, f, fi)
+	return w.file(path, f, fi, &loose{closers: []func(){func() { _ = f.Close() }}})
 }
 
 func (w *walker) unreadable(path string, err error) error {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -128,7 +129,102 @@ func collect(t testing.TB, path string, stdin io.Reader, lim Limits) (files []fi
 	if err != nil {
 		t.Fatalf("Walk(%q): %v", path, err)
 	}
+	if stdin == nil && lim == (Limits{}) {
+		sameAhead(t, path, files, warnings)
+	}
 	return files, warnings
+}
+
+// sameAhead reads all entries that can be detached at once, and wants what an ordinary walk gave.
+func sameAhead(t testing.TB, path string, want []file, warned []string) {
+	t.Helper()
+	var wg sync.WaitGroup
+	var parts []*part
+	fresh := func() *part {
+		parts = append(parts, &part{})
+		return parts[len(parts)-1]
+	}
+	err := WalkAhead(context.Background(), path, nil, Limits{}, func(e Entry) error {
+		p := fresh()
+		read := func() {
+			body, err := io.ReadAll(e.R)
+			p.file = &file{path: e.Path, body: string(body), size: e.Size}
+			if err != nil {
+				p.file.err = err.Error()
+			}
+		}
+		done, ok := e.Detach(p.warn)
+		if !ok {
+			read()
+			return nil
+		}
+		wg.Go(func() { defer done(); read() })
+		return nil
+	}, func(path, msg string) { fresh().warn(path, msg) })
+	wg.Wait()
+	if err != nil {
+		t.Errorf("WalkAhead(%q): %v", path, err)
+	}
+	var files []file
+	var warnings []string
+	for _, p := range parts {
+		if p.file != nil {
+			files = append(files, *p.file)
+		}
+		warnings = append(warnings, p.warnings...)
+	}
+	if !slices.Equal(files, want) || !slices.Equal(warnings, warned) {
+		t.Errorf("WalkAhead(%q) gave\n%s%q\nand Walk\n%s%q", path, show(files), warnings, show(want), warned)
+	}
+}
+
+// part is what one visit, or one warning of the walk, gave.
+type part struct {
+	file     *file
+	warnings []string
+}
+
+func (p *part) warn(path, msg string) { p.warnings = append(p.warnings, path+": "+msg) }
+
+// What comes out of members that were read ahead is counted: the walk ends soon behind the limit, at the same place each time.
+func TestLimitOfAllAhead(t *testing.T) {
+	var members []file
+	for i := range 60 {
+		members = append(members, file{path: fmt.Sprintf("%02d.log", i), body: packGzip(strings.Repeat("x", 1<<20))})
+	}
+	onDisk(t, "a.tar", packTar(members...))
+	var last []int
+	for range 3 {
+		var wg sync.WaitGroup
+		sizes := make([]int, len(members))
+		n, stopped := 0, 0
+		err := WalkAhead(context.Background(), "a.tar", nil, Limits{TotalBytes: 5 << 20}, func(e Entry) error {
+			i := n
+			n++
+			read := func() {
+				body, _ := io.ReadAll(e.R)
+				sizes[i] = len(body)
+			}
+			if done, ok := e.Detach(func(string, string) {}); ok {
+				wg.Go(func() { defer done(); read() })
+			} else {
+				read()
+			}
+			return nil
+		}, func(string, string) { stopped++ })
+		wg.Wait()
+		total := 0
+		for _, s := range sizes {
+			total += s
+		}
+		if err != nil || stopped == 0 || total > (5+heldCount+2)<<20 {
+			t.Errorf("%d bytes came out, %d warnings, error %v", total, stopped, err)
+		}
+		if last != nil && !slices.Equal(last, sizes) {
+			t.Errorf("sizes are different each time: %v, %v", last, sizes)
+		}
+		last = sizes
+	}
 }
 
 // onDisk writes data to a file and changes to its directory, so that paths in tests are short.

@@ -304,3 +304,23 @@ type diskReader struct {
 
 // ReadAt lets a reader of core dumps or modules seek.
 func (d diskReader) ReadAt(p []byte, off int64) (int, error) { return d.file.ReadAt(p, off) }
+
+// Open opens the file once more, for who wants to look at it after the visit.
+func (d diskReader) Open() (*os.File, error) {
+	f, err := os.Open(d.file.Name())
+	if err != nil {
+		return nil, err
+	}
+	was, err := d.file.Stat()
+	if err == nil {
+		var is fs.FileInfo
+		if is, err = f.Stat(); err == nil && !os.SameFile(was, is) {
+			err = fmt.Errorf("opening %s again: it was replaced", d.path)
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}

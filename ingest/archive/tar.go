@@ -182,7 +182,12 @@ func (w *walker) tarMember(it item, t *tarball, h *tar.Header, depth int) error 
 		start := t.src.n
 		m.in = func() int64 { return t.src.n - start }
 	}
-	return w.item(item{path: path, s: &stream{r: m}, size: h.Size, depth: depth, root: it.root})
+	member := item{path: path, s: &stream{r: m}, size: h.Size, depth: depth, root: it.root}
+	if w.ahead && m.in == nil {
+		w.hold(&member)
+		defer member.loose.end()
+	}
+	return w.item(member)
 }
 
 // isSparse reports whether a member may be longer than what the tar holds of it.

@@ -23,6 +23,7 @@ type item struct {
 	bare  bool     // it is what a compressor holds: a tar here is no further container
 	file  *os.File // set when it is a regular file on disk
 	root  *root
+	loose *loose // nil when it cannot be detached
 }
 
 // compressor is a format that holds one file without a name.
@@ -167,7 +168,7 @@ func (w *walker) leaf(it item) error {
 		return err
 	}
 	r := &reader{w: w, path: it.path, s: it.s}
-	e := Entry{Path: it.path, R: r, Size: it.size}
+	e := Entry{Path: it.path, R: r, Size: it.size, Head: it.s.peek(block)}
 	if it.depth > 0 {
 		r.max = w.lim.EntryBytes
 	}
@@ -177,8 +178,13 @@ func (w *walker) leaf(it item) error {
 			it.s.head, it.s.err = nil, nil // nothing in between: it is read as fast as the file
 		}
 	}
+	if w.ahead && it.loose != nil {
+		e.loose, e.detach = it.loose, func(warn func(path, msg string)) func() { return w.detach(it, r, warn) }
+	}
 	err := w.visit(e)
-	r.leave()
+	if it.loose == nil || !it.loose.detached {
+		r.leave()
+	}
 	if err != nil {
 		return err
 	}
@@ -197,7 +203,12 @@ func (w *walker) decompress(it item, c compressor) error {
 	inner := &stream{r: m}
 	d, err := c.open(it.s)
 	if err == nil {
-		defer d.Close()
+		if it.loose == nil {
+			defer d.Close()
+		} else {
+			it.loose.closers = append(it.loose.closers, func() { _ = d.Close() })
+			it.loose.meters = append(it.loose.meters, m)
+		}
 		m.r = d
 		inner.peek(block)
 		err = inner.err
@@ -212,5 +223,5 @@ func (w *walker) decompress(it item, c compressor) error {
 		return w.leaf(it)
 	}
 	it.s.forget()
-	return w.item(item{path: it.path, s: inner, size: -1, depth: it.depth + 1, bare: true, root: it.root})
+	return w.item(item{path: it.path, s: inner, size: -1, depth: it.depth + 1, bare: true, root: it.root, loose: it.loose})
 }
