@@ -145,18 +145,6 @@ func (b *builder) incident(f *failure) Incident {
 	return inc
 }
 
-// configured takes from the configuration that a remark is about what its patch needs.
-func configured(f *failure, values map[string]string) {
-	for _, x := range f.findings {
-		if len(x.Anchors) == 0 || x.Anchors[0].Record.Kind != ingest.KindConfig {
-			continue
-		}
-		if u := x.Captures["url"]; values["url"] == "" && u != "" {
-			values["url"] = unsafe.ReplaceAllString(u, "")
-		}
-	}
-}
-
 // fingerprint is built only from what is the same in every dialect and on every day: cause, plugin, callback, trap kind, and the place of
 // the panic or else the first user function.
 func fingerprint(cause string, s *Subject) string {
@@ -672,6 +660,7 @@ func (b *builder) explain(f *failure, inc *Incident) []string {
 			add([]string{"The proxy was started at log level " + lv + ": what plugins logged below that is not in this log."})
 		}
 	}
+	add(vmCount(f))
 	add(host.BadPairs(inc.Subject.EnvoyVersion, inc.Subject.IstioVersion, ""))
 	return out
 }

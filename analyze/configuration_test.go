@@ -60,6 +60,36 @@ func TestConfigurations(t *testing.T) {
 	golden(t, "testdata/configurations.golden", out.Bytes())
 }
 
+// Every remark that the rules know is in the manual, with its rules, and has a case.
+func TestConfigurationManual(t *testing.T) {
+	manual, err := os.ReadFile("../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := os.ReadFile("testdata/configurations.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, r := range ruleSet(t).Rules {
+		if !strings.Contains(r.Cause, ".config-") {
+			continue
+		}
+		seen++
+		for _, name := range []string{"`" + r.Cause + "`", "`" + r.ID + "`"} {
+			if !bytes.Contains(manual, []byte(name)) {
+				t.Errorf("docs/configuration.md does not have %s", name)
+			}
+		}
+		if !bytes.Contains(found, []byte(" "+r.Cause+" ")) {
+			t.Errorf("testdata/configurations has no case of %s", r.Cause)
+		}
+	}
+	if seen < 30 {
+		t.Errorf("%d rules are about configurations, want at least 30", seen)
+	}
+}
+
 // The bootstraps of the recorded cases ran: nothing in them is refused.
 func TestConfigurationsThatRan(t *testing.T) {
 	set := ruleSet(t)

@@ -118,9 +118,6 @@ func family(cause string) string {
 	return rules.Parent(cause)
 }
 
-// remark says whether a cause is about a configuration as it stands. Its id ends in .config-WORDS.
-func remark(cause string) bool { return strings.Contains(cause, ".config-") }
-
 func (f *failure) add(x *rules.Finding, s *subject) {
 	f.findings = append(f.findings, x)
 	f.proxies[x.Proxy] = true

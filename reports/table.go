@@ -657,6 +657,8 @@ func (t terminal) remarks(list []*analyze.Incident, most int) []string {
 		line := fmt.Sprintf("Remark: %s (%s, %s", in.Title, in.RootCause, times(in.Count))
 		if in.FirstSeen != nil {
 			line += " since " + moment(in.FirstSeen)
+		} else if len(in.Evidence) > 0 && in.Evidence[0].Line > 0 {
+			line += fmt.Sprintf(", %s:%d", in.Evidence[0].Source, in.Evidence[0].Line)
 		}
 		lines = append(lines, wrapTo(escape.Line(line+")"), t.columns, 2)...)
 	}
