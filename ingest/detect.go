@@ -261,7 +261,7 @@ func binaryKind(b []byte) string {
 		return "unknown"
 	}
 	// A log that was truncated while somebody wrote to it (logrotate's copytruncate) begins with NULs; one whose machine died may end with them.
-	if text := bytes.Trim(b, "\x00"); len(text) > 0 {
+	if text := bytes.Trim(b, "\x00"); len(bytes.TrimSpace(text)) > 0 {
 		b = text
 	}
 	if n := bytes.Count(b, []byte{0}); n > 0 && n*10 > len(b) {
