@@ -28,23 +28,28 @@ func (j *job) locate(ctx context.Context) error {
 		return nil
 	}
 	if j.Shared != "" {
-		f, err := j.info(ctx, j.Shared)
-		if err != nil {
-			return err
-		}
-		for _, in := range []map[string][]slack.ShareFileInfo{f.Shares.Public, f.Shares.Private} {
-			if list := in[j.Channel]; len(list) > 0 {
-				j.Message, j.Thread = list[0].Ts, list[0].ThreadTs
+		for try := 0; j.Message == ""; try++ {
+			if try == 5 {
+				return errGone
 			}
-		}
-		if j.Message == "" {
-			return errElsewhere // it was taken back
+			if err := sleep(ctx, time.Duration(try)*j.second); err != nil { // Slack may send the event before it can tell where the file is
+				return err
+			}
+			f, err := j.info(ctx, j.Shared)
+			if err != nil {
+				return err
+			}
+			for _, in := range []map[string][]slack.ShareFileInfo{f.Shares.Public, f.Shares.Private} {
+				if list := in[j.Channel]; len(list) > 0 {
+					j.Message, j.Thread = list[0].Ts, list[0].ThreadTs
+				}
+			}
 		}
 		if j.Thread == "" {
 			j.Thread = j.Message
 		}
 		j.Files = []string{j.Shared}
-		err = j.messages(ctx, j.Thread, time.Time{}, func(list []slack.Message) {
+		err := j.messages(ctx, j.Thread, time.Time{}, func(list []slack.Message) {
 			for _, m := range list {
 				if m.Timestamp == j.Message && len(m.Files) > 0 {
 					j.Files = ids(m.Files)

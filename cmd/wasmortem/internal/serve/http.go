@@ -35,6 +35,8 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "stopping", http.StatusServiceUnavailable)
 	case s.identity.Load() == nil:
 		http.Error(w, "Slack has not answered yet", http.StatusServiceUnavailable)
+	case s.AppToken != "" && !s.linked.Load():
+		http.Error(w, "Socket Mode is not connected", http.StatusServiceUnavailable)
 	default:
 		_, _ = io.WriteString(w, "ok\n")
 	}

@@ -25,7 +25,11 @@ import (
 // maxAttempts is how often a request may have ended the server before it is answered with that.
 const maxAttempts = 3
 
-var errElsewhere = errors.New("another request answers this message")
+// Why a request needs no answer.
+var (
+	errElsewhere = errors.New("another request answers this message")
+	errGone      = errors.New("the file is in the channel no more")
+)
 
 func (s *Server) work(ctx context.Context) {
 	for {
@@ -60,6 +64,8 @@ func (s *Server) answer(ctx context.Context, it *item) (outcome string) {
 	switch {
 	case errors.Is(err, errElsewhere):
 		return "answered elsewhere"
+	case errors.Is(err, errGone):
+		return "taken back"
 	case err == nil:
 		return j.outcome
 	case ctx.Err() != nil:

@@ -99,6 +99,7 @@ type Server struct {
 
 	identity atomic.Pointer[slack.AuthTestResponse] // nil until Slack has told who we are
 	stopping atomic.Bool
+	linked   atomic.Bool // Socket Mode is connected
 }
 
 // New opens the state folder. It does not talk to Slack yet.

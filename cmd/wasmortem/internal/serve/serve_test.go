@@ -23,11 +23,14 @@ import (
 	"testing"
 	"time"
 
+	slackapi "github.com/slack-go/slack"
+	"go.yaml.in/yaml/v3"
+
 	"github.com/wasmortem/wasmortem/analyze"
 	fake "github.com/wasmortem/wasmortem/cmd/wasmortem/internal/slackfake"
 )
 
-var requests = flag.Int("requests", 60, "how many requests TestExactlyOnce sends; 1000 is what docs/slack.md tells of")
+var requests = flag.Int("requests", 60, "how many requests TestExactlyOnce and TestAcknowledgesWhileBusy send; docs/slack.md tells of 1000 and 200")
 
 // aSecond is how long a second of Slack's lasts in tests.
 const aSecond = 20 * time.Millisecond
@@ -506,6 +509,85 @@ func TestAnalysisFails(t *testing.T) {
 	}
 }
 
+// When Slack takes no blocks, people get the words at least.
+func TestBlocksRefused(t *testing.T) {
+	slack := fake.New(aSecond)
+	defer slack.Close()
+	slack.Picky()
+	s, address := running(t, testConfig(slack.API(), t.TempDir()))
+	ts, files := slack.Post("C1", fake.User, "", fake.File{Name: "a.log", Data: []byte("p1 broke")})
+	slack.Send(address, slack.Mention("C1", fake.User, ts, "", files))
+	idle(t, s)
+	a := ofRequest(slack.Messages("C1"), "answer")
+	if len(a) != 1 || !strings.Contains(a[0].Text, "The plugin panicked") || !strings.Contains(a[0].Text, "the files have it") {
+		t.Errorf("without blocks the answer is %v", a)
+	}
+}
+
+// A file of which Slack does not tell at once where it is is waited for; one that was taken back is not.
+func TestSharedLate(t *testing.T) {
+	slack := fake.New(aSecond)
+	defer slack.Close()
+	c := testConfig(slack.API(), t.TempDir())
+	c.Watch = []string{"CW"}
+	s, address := running(t, c)
+	for i, times := range []int{2, 1000} {
+		_, files := slack.Post("CW", fake.User, "", fake.File{Name: "a.log", Data: []byte("w1 a")})
+		slack.Shy(files[0], times)
+		slack.Send(address, slack.Shared("CW", fake.User, files[0]))
+		idle(t, s)
+		if n := len(ofRequest(slack.Messages("CW"), "answer")); n != 1 {
+			t.Errorf("after file %d there are %d answers, want 1", i, n)
+		}
+	}
+}
+
+// Nobody calls a method before the time that Slack has set is over.
+func TestRetryAfter(t *testing.T) {
+	slack := fake.New(aSecond)
+	defer slack.Close()
+	c := testConfig(slack.API(), t.TempDir())
+	c.Workers = 1 // with more, calls that began before the 429 came would count
+	s, address := running(t, c)
+	slack.Trouble(fake.Trouble{Limited: 0.4})
+	for range 5 {
+		ts, files := slack.Post("C1", fake.User, "", fake.File{Name: "a.log", Data: []byte("healthy")})
+		slack.Send(address, slack.Mention("C1", fake.User, ts, "", files))
+	}
+	idle(t, s)
+	if n := len(ofRequest(slack.Messages("C1"), "answer")); n != 5 {
+		t.Errorf("there are %d answers, want 5", n)
+	}
+	if n := slack.Early(); n > 0 {
+		t.Errorf("%d calls came before Retry-After was over", n)
+	}
+}
+
+// The manifest asks for what the server uses, and names its shortcut.
+func TestManifest(t *testing.T) {
+	data, err := os.ReadFile("../../../../deploy/slack-manifest.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m slackapi.Manifest
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(&m); err != nil {
+		t.Fatal(err)
+	}
+	if m.Features.Shortcuts[0].CallbackID != CallbackShortcut {
+		t.Errorf("the manifest's shortcut is %s, want %s", m.Features.Shortcuts[0].CallbackID, CallbackShortcut)
+	}
+	for _, want := range []string{"app_mentions:read", "channels:history", "groups:history", "chat:write", "commands", "files:read", "files:write"} {
+		if !slices.Contains(m.OAuthConfig.Scopes.Bot, want) {
+			t.Errorf("the manifest lacks the scope %s", want)
+		}
+	}
+	if !slices.Equal(m.Settings.EventSubscriptions.BotEvents, []string{"app_mention", "file_shared"}) || !m.Settings.Interactivity.IsEnabled {
+		t.Errorf("the manifest subscribes to %v", m.Settings.EventSubscriptions.BotEvents)
+	}
+}
+
 // One user has no more workers than he may, and the others are not kept waiting by him.
 func TestPerUser(t *testing.T) {
 	slack := fake.New(aSecond)
@@ -571,7 +653,7 @@ func TestTornJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole, _ := os.ReadFile(path)
-	for cut := range len(whole) {
+	for cut := 0; cut < len(whole); cut += 1 + rand.IntN(20) { // each takes several syncs
 		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -757,7 +839,7 @@ func TestAcknowledgesWhileBusy(t *testing.T) {
 	}
 	eventually(t, "four analyses run", func() bool { return running4.Load() == 4 })
 	var took []time.Duration
-	for range 200 {
+	for range *requests {
 		took = append(took, ask())
 	}
 	slices.Sort(took)

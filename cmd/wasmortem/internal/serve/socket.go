@@ -23,6 +23,7 @@ func (s *Server) socket(ctx context.Context) {
 			s.deliveries(one, c, func() { pause = s.second })
 		}()
 		err := c.RunContext(one)
+		s.linked.Store(false)
 		cancel()
 		<-ended
 		if ctx.Err() == nil {
@@ -55,8 +56,12 @@ func (s *Server) deliveries(ctx context.Context, c *socketmode.Client, connected
 		case slack.InteractionCallback:
 			err = s.onInteraction(data)
 		default:
-			if e.Type == socketmode.EventTypeConnected {
+			switch e.Type {
+			case socketmode.EventTypeConnecting, socketmode.EventTypeDisconnect:
+				s.linked.Store(false)
+			case socketmode.EventTypeConnected:
 				connected()
+				s.linked.Store(true)
 				s.Log("Socket Mode is connected")
 			}
 			continue

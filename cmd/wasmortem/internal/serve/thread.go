@@ -12,6 +12,7 @@ import (
 	"github.com/slack-go/slack"
 
 	"github.com/wasmortem/wasmortem/reports"
+	"github.com/wasmortem/wasmortem/reports/escape"
 )
 
 // eventType marks messages of ours in their metadata; the payload says for which request and which part of the answer they are.
@@ -58,6 +59,15 @@ func (m message) options() []slack.MsgOption {
 	return o
 }
 
+// plainer is m without blocks, when Slack has refused those: better a short answer than none.
+func plainer(err error, m message) (message, bool) {
+	var refused slack.SlackErrorResponse
+	if len(m.blocks) == 0 || !errors.As(err, &refused) || !strings.HasPrefix(refused.Err, "invalid_blocks") && !strings.HasPrefix(refused.Err, "msg_") {
+		return m, false
+	}
+	return message{text: m.text + " (Slack does not show the rest: " + escape.Slack(refused.Err) + "; the files have it)"}, true
+}
+
 // ensure posts a part of the answer unless it is there, and returns its ts. thread is empty for a message in the channel itself.
 func (j *job) ensure(ctx context.Context, part, thread string, m message) (ts string, err error) {
 	defer func() {
@@ -84,6 +94,11 @@ func (j *job) ensure(ctx context.Context, part, thread string, m message) (ts st
 		})
 		if err == nil {
 			return ts, nil
+		}
+		if p, ok := plainer(err, m); ok {
+			j.Log("request %s: Slack refuses blocks of %s: %v", j.ID, part, err)
+			m = p
+			continue
 		}
 		if err := j.doubt(ctx, thread, err); err != nil {
 			return "", err
@@ -182,6 +197,10 @@ func (j *job) edit(ctx context.Context, ts string, m message) error {
 		_, _, _, err := j.client.UpdateMessageContext(ctx, j.Channel, ts, m.options()...)
 		return err
 	})
+	if p, ok := plainer(err, m); ok {
+		j.Log("request %s: Slack refuses blocks of the answer: %v", j.ID, err)
+		return j.edit(ctx, ts, p)
+	}
 	var refused slack.SlackErrorResponse
 	if errors.As(err, &refused) && refused.Err == "message_not_found" {
 		return nil

@@ -72,11 +72,13 @@ type Slack struct {
 	socket   chan any
 	acks     chan string
 	rand     *rand.Rand
+	picky    bool
+	shy      map[string]int // by file: how often it does not tell yet where it is
 }
 
 // New starts a workspace. A second of its Retry-After lasts as long as second says.
 func New(second time.Duration) *Slack {
-	s := &Slack{messages: map[string][]*Message{}, files: map[string]*File{}, calls: map[string]int{}, until: map[string]time.Time{}, clock: time.Now().Unix() * 1e6, second: second,
+	s := &Slack{messages: map[string][]*Message{}, files: map[string]*File{}, calls: map[string]int{}, until: map[string]time.Time{}, shy: map[string]int{}, clock: time.Now().Unix() * 1e6, second: second,
 		socket: make(chan any, 100), acks: make(chan string, 100), rand: rand.New(rand.NewPCG(1, 2))}
 	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
 	return s
@@ -91,6 +93,12 @@ func (s *Slack) Trouble(t Trouble) {
 	defer s.mu.Unlock()
 	s.trouble = t
 }
+
+// Picky makes it refuse all blocks.
+func (s *Slack) Picky() { s.mu.Lock(); defer s.mu.Unlock(); s.picky = true }
+
+// Shy makes files.info tell a number of times less than it should: not where a file is shared.
+func (s *Slack) Shy(file string, times int) { s.mu.Lock(); defer s.mu.Unlock(); s.shy[file] = times }
 
 // Messages returns copies of what stands in a channel.
 func (s *Slack) Messages(channel string) []Message {
@@ -315,6 +323,9 @@ func (s *Slack) method(name string, r *http.Request) any {
 		if channel == "C0GONE" {
 			return wrong("channel_not_found")
 		}
+		if s.picky && len(r.Form.Get("blocks")) > 2 {
+			return wrong("invalid_blocks")
+		}
 		m := &Message{TS: s.ts(), Thread: r.Form.Get("thread_ts"), User: Bot, Text: r.Form.Get("text"), Blocks: json.RawMessage(r.Form.Get("blocks"))}
 		var meta struct {
 			Payload struct{ Request, Part string } `json:"event_payload"`
@@ -327,6 +338,9 @@ func (s *Slack) method(name string, r *http.Request) any {
 		m := find(r.Form.Get("ts"))
 		if m == nil {
 			return wrong("message_not_found")
+		}
+		if s.picky && len(r.Form.Get("blocks")) > 2 {
+			return wrong("invalid_blocks")
 		}
 		m.Text, m.Blocks, m.Edits = r.Form.Get("text"), json.RawMessage(r.Form.Get("blocks")), m.Edits+1
 		return object{"ok": true, "channel": channel, "ts": m.TS}
@@ -345,6 +359,9 @@ func (s *Slack) method(name string, r *http.Request) any {
 		f := s.files[r.Form.Get("file")]
 		if f == nil {
 			return wrong("file_not_found")
+		}
+		if s.shy[f.ID]--; s.shy[f.ID] >= 0 {
+			return object{"ok": true, "file": object{"id": f.ID, "name": f.Name}}
 		}
 		return object{"ok": true, "file": object{"id": f.ID, "name": f.Name, "size": len(f.Data), "is_external": f.External, "user": f.User, "url_private_download": s.URL + "/files/" + f.ID,
 			"shares": object{"public": object{f.Channel: []any{object{"ts": f.TS}}}}}}
