@@ -168,7 +168,15 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 		return unreadablePath(ctx, err)
 	}
 	o.Binaries.Programs(f.binaries)
-	reading := ingest.Options{Stdin: interruptible(ctx, a.in), Hash: f.custody, Progress: a.progress(), Binary: o.Binaries.Take}
+	var b *bar
+	if f.caseName == "" {
+		b = a.startBar()
+		defer b.stop()
+		if len(addresses) == 0 {
+			b.measure(paths)
+		}
+	}
+	reading := ingest.Options{Stdin: interruptible(ctx, a.in), Hash: f.custody, Progress: func(in *ingest.Input) { b.at(in.Path) }, Limits: b.limits(), Binary: o.Binaries.Take}
 	if f.caseName == "" {
 		if corpus, err = a.sources(ctx, addresses, paths, reading, &f, &o); err != nil {
 			return err
@@ -180,9 +188,11 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 		}
 		defer c.Close()
 		corpus = kept
+		b = a.startBar()
+		defer b.stop()
 	}
 	r, runErr := analyze.Run(ctx, corpus, o)
-	a.clearProgress()
+	b.stop()
 	interrupted := runErr != nil && ctx.Err() != nil
 	if interrupted {
 		r.Stats.Skipped = append(r.Stats.Skipped, "interrupted: what follows the last input listed was not read")
@@ -401,20 +411,6 @@ func parseWhen(s string, now time.Time) (time.Time, error) {
 		}
 	}
 	return time.Time{}, fmt.Errorf("%q is neither a time such as 2026-11-22T14:50:00Z nor an age such as 2h", s)
-}
-
-// progress shows which input is being read, on a terminal only.
-func (a *app) progress() func(*ingest.Input) {
-	if !isTerminal(a.err) {
-		return nil
-	}
-	return func(in *ingest.Input) {
-		p := in.Path
-		if len(p) > 100 {
-			p = "…" + p[len(p)-100:]
-		}
-		fmt.Fprintf(a.err, "\r\x1b[Kreading %q", p)
-	}
 }
 
 func (a *app) clearProgress() {

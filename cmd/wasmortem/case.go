@@ -18,7 +18,6 @@ import (
 	"github.com/wasmortem/wasmortem/ingest/index"
 	"github.com/wasmortem/wasmortem/ingest/redact"
 	"github.com/wasmortem/wasmortem/reports"
-	"github.com/wasmortem/wasmortem/reports/escape"
 )
 
 // place is where a line stands.
@@ -154,8 +153,10 @@ func (a *app) fill(ctx context.Context, paths []string, name string, jobs int, e
 		return f, err
 	}
 	f.Case = c.Dir
-	f.Summary, err = c.IngestFiles(ctx, paths, ingest.Options{Stdin: a.in, Redact: stream(x)}, index.IngestOptions{Jobs: jobs, Progress: a.ingestProgress()})
-	a.clearProgress()
+	b := a.startBar()
+	f.Summary, err = c.IngestFiles(ctx, paths, ingest.Options{Stdin: a.in, Redact: stream(x), Limits: b.limits()},
+		index.IngestOptions{Jobs: jobs, Progress: func(p index.Progress) { b.at(p.Path) }, Begin: b.measure})
+	b.stop()
 	if e := c.Close(); err == nil {
 		err = e
 	}
@@ -168,15 +169,6 @@ func (a *app) fill(ctx context.Context, paths []string, name string, jobs int, e
 		return f, status{exitUnreadable, fmt.Errorf("filling the case %s: %w", name, err)}
 	}
 	return f, nil
-}
-
-func (a *app) ingestProgress() func(index.Progress) {
-	if !isTerminal(a.err) {
-		return nil
-	}
-	return func(p index.Progress) {
-		fmt.Fprintf(a.err, "\r\x1b[K%d MB, reading %s", p.Bytes/1e6, escape.Line(p.Path))
-	}
 }
 
 // open opens a case by name.
@@ -308,9 +300,10 @@ and role the first and the last. Each is marked with its role, the id of the inc
 			}
 			v, commit := buildVersion()
 			// The corpus is read as analyze --case does, so that ids are the same.
-			r, err := analyze.Run(cmd.Context(), c.Corpus(ingest.Options{Progress: a.progress()}),
+			b := a.startBar()
+			r, err := analyze.Run(cmd.Context(), c.Corpus(ingest.Options{Progress: func(in *ingest.Input) { b.at(in.Path) }}),
 				analyze.Options{Rules: set, Since: q.Since, Until: q.Until, Version: v, Commit: commit, Binaries: analyze.NewBinaries(set)})
-			a.clearProgress()
+			b.stop()
 			switch {
 			case cmd.Context().Err() != nil:
 				return status{exitInterrupted, nil}

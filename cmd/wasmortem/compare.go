@@ -130,8 +130,11 @@ func (a *app) reportOrInput(ctx context.Context, path string, f compareFlags) (*
 	}
 	o := analyze.Options{Jobs: f.jobs, Rules: set}
 	o.Version, o.Commit = buildVersion()
-	r, err := analyze.Run(ctx, ingest.Files([]string{path}, ingest.Options{Stdin: interruptible(ctx, a.in), Progress: a.progress()}), o)
-	a.clearProgress()
+	b := a.startBar()
+	b.measure([]string{path})
+	reading := ingest.Options{Stdin: interruptible(ctx, a.in), Progress: func(in *ingest.Input) { b.at(in.Path) }, Limits: b.limits()}
+	r, err := analyze.Run(ctx, ingest.Files([]string{path}, reading), o)
+	b.stop()
 	switch {
 	case ctx.Err() != nil:
 		return nil, status{exitInterrupted, fmt.Errorf("interrupted while reading %s: there is nothing to compare", path)}

@@ -90,3 +90,32 @@ func TestOnTerminal(t *testing.T) {
 		})
 	}
 }
+
+// Reading that takes a while is seen on a terminal, and nothing of it stays: the bar is cleared before anything else is written.
+func TestBarOnTerminal(t *testing.T) {
+	line, err := os.ReadFile(filepath.Join("testdata", "script", "common", "panic.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(t.TempDir(), "slow")
+	if err := unix.Mkfifo(log, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		w, err := os.OpenFile(log, os.O_WRONLY, 0)
+		if err != nil {
+			return
+		}
+		_, _ = w.Write(line)
+		time.Sleep(3 * barPatience)
+		w.Close()
+	}()
+	code, shown := onTerminal(t, map[string]string{"NO_COLOR": "1"}, "analyze", log)
+	bar := regexp.MustCompile(`\r\x1b\[K[0-9.]+ MB  [0-9.]+ MB/s  reading [^\n]*slow`)
+	if code != 0 || !bar.MatchString(shown) {
+		t.Errorf("status %d, no bar in %q", code, shown)
+	}
+	if _, report, _ := strings.Cut(shown, "guest-panic"); strings.Contains(report, "\x1b") {
+		t.Errorf("after the report began: %q", report)
+	}
+}

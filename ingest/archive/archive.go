@@ -33,6 +33,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 )
 
@@ -54,6 +55,10 @@ type Limits struct {
 	Depth int
 	// NestedZip is how much of a zip is kept when it cannot be read in place: one inside another container, or from a pipe.
 	NestedZip int64
+
+	// Read, which may be nil and limits nothing, counts the bytes read of files and pipes as they lie on disk, for who shows progress. Those of
+	// a file that is not read from front to back (a zip) are added when it is done.
+	Read *atomic.Int64
 }
 
 // Default is what [Walk] uses for fields that are not set: 100,000 entries, 128 GiB for one and 256 GiB for all, ratio 200, depth 6,
@@ -78,6 +83,7 @@ func (l Limits) orDefault() Limits {
 		Ratio:      cmp.Or(max(l.Ratio, 0), d.Ratio),
 		Depth:      cmp.Or(max(l.Depth, 0), d.Depth),
 		NestedZip:  cmp.Or(max(l.NestedZip, 0), d.NestedZip),
+		Read:       l.Read,
 	}
 }
 
@@ -200,7 +206,18 @@ func (w *walker) file(path string, f *os.File, fi fs.FileInfo, l *loose) error {
 		return w.pipe(path, f)
 	}
 	path = w.claim(printable(filepath.ToSlash(path)))
-	s := &stream{r: &input{ctx: w.ctx, path: path, r: f}}
+	in := &input{ctx: w.ctx, path: path, r: f, total: w.lim.Read}
+	s := &stream{r: in}
+	count := func() {
+		if w.lim.Read != nil {
+			w.lim.Read.Add(fi.Size() - in.n)
+		}
+	}
+	if l != nil {
+		l.closers = append(l.closers, count) // when it was read, by whoever did
+	} else {
+		defer count()
+	}
 	return w.item(item{path: path, s: s, size: fi.Size(), file: f, root: &root{path: path, size: fi.Size(), src: s}, loose: l})
 }
 
@@ -211,7 +228,7 @@ func (w *walker) pipe(path string, r io.Reader) error {
 		defer context.AfterFunc(w.ctx, func() { _ = d.SetReadDeadline(time.Unix(1, 0)) })()
 	}
 	path = w.claim(printable(filepath.ToSlash(path)))
-	s := &stream{r: &input{ctx: w.ctx, path: path, r: r}}
+	s := &stream{r: &input{ctx: w.ctx, path: path, r: r, total: w.lim.Read}}
 	return w.item(item{path: path, s: s, size: -1, root: &root{path: path, size: -1, src: s}})
 }
 

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -702,5 +703,30 @@ func TestZipMethods(t *testing.T) {
 	}
 	if len(got) != 3 {
 		t.Errorf("%s", show(got))
+	}
+}
+
+// When a walk is done, what it counted is what lies on disk, packed or not, read from the front or in place.
+func TestReadIsCounted(t *testing.T) {
+	var size int64
+	files, err := os.ReadDir("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err == nil && info.Mode().IsRegular() {
+			size += info.Size()
+		}
+	}
+	lim := Default()
+	lim.Read = new(atomic.Int64)
+	most := int64(0)
+	err = Walk(context.Background(), "testdata", nil, lim, func(e Entry) error {
+		_, _ = io.Copy(io.Discard, e.R)
+		most = max(most, lim.Read.Load())
+		return nil
+	}, nil)
+	if n := lim.Read.Load(); err != nil || n != size || most == 0 || most > n {
+		t.Errorf("error %v; counted %d bytes, at most %d before the end, of %d", err, n, most, size)
 	}
 }

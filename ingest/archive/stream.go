@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync/atomic"
 
 	"github.com/therootcompany/xz"
 )
@@ -39,9 +40,11 @@ func (f *fault) Unwrap() error { return f.err }
 
 // input is a file or pipe that stops when ctx ends.
 type input struct {
-	ctx  context.Context
-	path string
-	r    io.Reader
+	ctx   context.Context
+	path  string
+	r     io.Reader
+	n     int64         // bytes read
+	total *atomic.Int64 // [Limits.Read]
 }
 
 func (in *input) Read(p []byte) (int, error) {
@@ -49,6 +52,9 @@ func (in *input) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := in.r.Read(p)
+	if in.n += int64(n); in.total != nil {
+		in.total.Add(int64(n))
+	}
 	if err == nil || err == io.EOF {
 		return n, err
 	}

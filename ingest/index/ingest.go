@@ -30,8 +30,9 @@ const (
 
 // IngestOptions say how [Case.Ingest] works.
 type IngestOptions struct {
-	Jobs     int            // goroutines that cut and pack; 0: as many as there are cores
-	Progress func(Progress) // called with each block, by one goroutine; may be nil
+	Jobs     int                  // goroutines that cut and pack; 0: as many as there are cores
+	Progress func(Progress)       // called with each block, by one goroutine; may be nil
+	Begin    func(paths []string) // told by IngestFiles what it is going to read; may be nil
 }
 
 // Progress is how far an ingest has come.
@@ -65,6 +66,9 @@ func (c *Case) IngestFiles(ctx context.Context, paths []string, files ingest.Opt
 	todo, seen := c.changed(paths, &s)
 	if len(todo) == 0 {
 		return s, nil
+	}
+	if o.Begin != nil {
+		o.Begin(todo)
 	}
 	files.Hash = true
 	corpus := ingest.Files(todo, files)
