@@ -3,6 +3,7 @@
 //
 //	go run ./bench                          all, over a log of 512 MiB
 //	go run ./bench -size 64                 quicker
+//	go run ./bench -write                   the table goes to docs/performance.md
 //	go run ./bench core                     threads and frames of a core dump of 2 GiB, beside eu-stack
 //	go run ./bench symbolize                a thousand frames against llvm-symbolizer
 //	go run ./bench elastic                  bulk indexing into Elasticsearch, beside go-elasticsearch's bulk helper
@@ -61,8 +62,10 @@ func run(args []string) error {
 	fs := flag.NewFlagSet("bench", flag.ExitOnError)
 	size := fs.Int64("size", 512, "size of the log in MiB")
 	runs := fs.Int("runs", 3, "how often each command runs; the median counts")
+	huge := fs.Bool("huge", false, "go on to 4 GB where time is compared with size")
+	write := fs.Bool("write", false, "write the table to docs/performance.md, below the working directory")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	return measure(*size<<20, *runs)
+	return measure(*size<<20, *runs, *huge, *write)
 }
