@@ -1,13 +1,16 @@
 package rules_test
 
 import (
+	"context"
 	"flag"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/wasmortem/wasmortem"
+	"github.com/wasmortem/wasmortem/ingest"
 	"github.com/wasmortem/wasmortem/rules"
 )
 
@@ -82,5 +85,31 @@ rules:
 		if strings.Contains(w, "nothing gives") {
 			t.Error(w)
 		}
+	}
+}
+
+// Costs counts records, not lines or literals, and tells those that match.
+func TestCosts(t *testing.T) {
+	set, err := rules.Load(rules.File{Name: "rules.yaml", Data: wasmortem.Rules})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := set.Rules[0]
+	for _, x := range set.Rules {
+		if x.Match != nil && x.ID == "guest-panic" {
+			r = x
+		}
+	}
+	var log strings.Builder
+	for range 300 {
+		fmt.Fprintf(&log, "nothing but %s here\n", r.Match.Literals[0])
+	}
+	list, n, err := set.Costs(context.Background(), ingest.Files([]string{"-"}, ingest.Options{Stdin: strings.NewReader(log.String())}))
+	if err != nil || n != int64(log.Len()) {
+		t.Fatalf("Costs: %d bytes of %d, error %v", n, log.Len(), err)
+	}
+	i := slices.IndexFunc(list, func(c rules.Cost) bool { return c.Rule == r.ID })
+	if i < 0 || list[i].Candidates != 300 || list[i].Occurs != 300 || list[i].Literal != r.Match.Literals[0] {
+		t.Errorf("Costs gave %+v, want 300 candidates of %s", list, r.ID)
 	}
 }

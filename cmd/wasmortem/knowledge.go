@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"sort"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wasmortem/wasmortem/analyze"
+	"github.com/wasmortem/wasmortem/ingest"
 	"github.com/wasmortem/wasmortem/reports"
 	"github.com/wasmortem/wasmortem/reports/escape"
 	"github.com/wasmortem/wasmortem/rules"
@@ -23,6 +25,7 @@ func (a *app) rulesCommand() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.PersistentFlags().StringArrayVar(&paths, "rules", nil, "rules file or folder to add (repeatable)")
 	var format string
+	var costs []string
 	list := &cobra.Command{Use: "list", Short: "List all rules with the cause that each supports", Args: cobra.NoArgs,
 		Long:    "Prints id, cause, role and meaning of every rule in force.",
 		Example: "  wasmortem rules list\n  wasmortem rules list --rules our-rules.yaml --format json",
@@ -32,9 +35,13 @@ func (a *app) rulesCommand() *cobra.Command {
 		Example: "  wasmortem rules show rust-panic",
 		RunE:    func(_ *cobra.Command, args []string) error { return a.showRule(paths, args[0], format) }}
 	lint := &cobra.Command{Use: "lint [FILE…]", Short: "Check rules files and report every mistake with file and line",
-		Long:    "Checks the shipped rules together with FILEs and prints every mistake and warning at once. Exit status 2 when there is a mistake.",
-		Example: "  wasmortem rules lint our-rules.yaml",
-		RunE:    func(_ *cobra.Command, args []string) error { return a.lintRules(append(paths, args...), format) }}
+		Long: "Checks the shipped rules together with FILEs and prints every mistake and warning at once. Exit status 2 when there is a mistake.\n\n" +
+			"With --cost LOG it prints how many records of a log each rule makes wasmortem look at, and warns of rules that are tried often and hardly ever match.",
+		Example: "  wasmortem rules lint our-rules.yaml\n  wasmortem rules lint our-rules.yaml --cost healthy-day.log",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.lintRules(cmd.Context(), append(paths, args...), costs, format)
+		}}
+	lint.Flags().StringArrayVar(&costs, "cost", nil, "log to measure the rules with (repeatable)")
 	test := &cobra.Command{Use: "test [FILE…]", Short: "Run the examples of every rule: each hit must match, each near miss must not",
 		Long:    "Runs the examples of the shipped rules and of FILEs and prints those that came out wrong. Exit status 2 when there are any.",
 		Example: "  wasmortem rules test our-rules.yaml",
@@ -160,14 +167,29 @@ func orDash(s string) string {
 	return s
 }
 
-func (a *app) lintRules(paths []string, format string) error {
+func (a *app) lintRules(ctx context.Context, paths, logs []string, format string) error {
 	set, err := a.loadRules(paths)
 	if err != nil {
 		return err
 	}
 	warnings := append([]string{}, set.Lint()...)
 	result := map[string]any{"rules": len(set.Rules), "causes": len(set.Causes), "literals": len(set.Literals()), "warnings": warnings}
+	var costs []rules.Cost
+	if len(logs) > 0 {
+		var bytes int64
+		if costs, bytes, err = set.Costs(ctx, ingest.Files(logs, ingest.Options{Stdin: a.in})); err != nil {
+			return err
+		}
+		warnings = append(warnings, set.LintCosts(costs)...)
+		result["costs"], result["bytes"], result["warnings"] = append([]rules.Cost{}, costs...), bytes, warnings
+	}
 	return a.textOrJSON(format, result, func() error {
+		if len(logs) > 0 {
+			fmt.Fprintf(a.out, "%-32s %10s %10s %10s  %s\n", "rule", "candidates", "per MB", "matches", "most frequent literal")
+		}
+		for _, c := range costs {
+			fmt.Fprintf(a.out, "%-32s %10d %10.1f %10d  %q\n", c.Rule, c.Candidates, c.PerMB, c.Matches, c.Literal)
+		}
 		for _, w := range warnings {
 			fmt.Fprintln(a.out, w)
 		}
