@@ -74,8 +74,8 @@ func (p *parts) start(blocks iter.Seq2[*ingest.Block, error]) bool {
 }
 
 func leave(blocks iter.Seq2[*ingest.Block, error]) {
-	for b := range blocks {
-		if b != nil {
+	for b, err := range blocks {
+		if err == nil {
 			b.Release()
 		}
 		return
