@@ -159,6 +159,18 @@ func textFiles(t testing.TB, from string) (root string, files []string) {
 	return root, files
 }
 
+// shippable reports whether shipping leaves a case what it is: documents do not survive being sent line by line, and lines without a time get that of
+// the shipper.
+func shippable(r *analyze.Report) bool {
+	for i := range r.Inputs {
+		in := &r.Inputs[i]
+		if in.First == nil || !slices.Contains([]string{"envoy-log", "access-log", "agent-log"}, in.Kind) {
+			return false
+		}
+	}
+	return true
+}
+
 // The same logs give the same incidents, whether they are files or were shipped: ids, causes, counts, order and evidence; and the same lines and offsets if
 // the shipper kept them.
 func TestShippedIsFiles(t *testing.T) {
@@ -176,6 +188,9 @@ func TestShippedIsFiles(t *testing.T) {
 	for i := 0; i < len(cases); i += step {
 		root, files := textFiles(t, cases[i])
 		if len(files) == 0 {
+			continue
+		}
+		if _, r := judged(t, set, ingest.Files([]string{root}, ingest.Options{}), false); !shippable(r) {
 			continue
 		}
 		for n := range shippers {
