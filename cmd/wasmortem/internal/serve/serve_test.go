@@ -844,9 +844,8 @@ func TestAcknowledgesWhileBusy(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("acknowledged within: median %v, p99 %v, all %v", took[len(took)/2], took[len(took)*99/100], took[len(took)-1])
-	// Slack gives three seconds. docs/slack.md has what was measured: less than one, which a machine that does other things besides need not reach.
-	if p99 := took[len(took)*99/100]; p99 > 3*time.Second {
-		t.Errorf("the 99th percentile is %v, want less than three seconds", p99)
+	if p99 := took[len(took)*99/100]; p99 > time.Second {
+		t.Errorf("the 99th percentile is %v, want less than a second", p99)
 	}
 	close(stop)
 }
