@@ -69,6 +69,38 @@ func TestNoDocument(t *testing.T) {
 	}
 }
 
+// One line less of `kubectl describe pod` costs what that line says and no more; above all no container gets the end of another one.
+func TestDescribeWithoutALine(t *testing.T) {
+	text, _, _ := strings.Cut(string(read(t, "testdata/describe-pod.txt")), "\n\n")
+	lines := strings.SplitAfter(text, "\n")
+	const reason, image = "      Reason:       OOMKilled\n", "    Image:         docker.io/istio/proxyv2:1.26.2\n"
+	for i, lost := range lines {
+		data := []byte(strings.Join(slices.Delete(slices.Clone(lines), i, i+1), ""))
+		doc, ok := Parse(data)
+		if !ok {
+			t.Errorf("without line %d, %q: no document", i+1, lost)
+			continue
+		}
+		laws(t, data, doc)
+		killed := 0
+		for _, p := range doc.Parts {
+			if p.Fields["reason"] != "OOMKilled" && p.Fields["exit_code"] != "137" {
+				continue
+			}
+			killed++
+			if p.Container != "istio-proxy" && (lost != "  istio-proxy:\n" || p.Container != "") || p.Fields["image"] != "docker.io/istio/proxyv2:1.26.2" && lost != image {
+				t.Errorf("without line %d, %q: container %q with image %q was killed", i+1, lost, p.Container, p.Fields["image"])
+			}
+			if p.Fields["reason"] != "OOMKilled" && lost != reason {
+				t.Errorf("without line %d, %q: it was killed because of %q", i+1, lost, p.Fields["reason"])
+			}
+		}
+		if killed != 1 {
+			t.Errorf("without line %d, %q: %d containers were killed, want one", i+1, lost, killed)
+		}
+	}
+}
+
 // A document that was cut anywhere gives a part of the parts, or none, and never a wrong position.
 func TestCutAnywhere(t *testing.T) {
 	for _, file := range inputs(t) {

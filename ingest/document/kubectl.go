@@ -135,22 +135,32 @@ func (t table) gaps(line string) map[string]string {
 	return cells
 }
 
-var describeName = regexp.MustCompile(`^Name: +[a-z0-9][a-z0-9.-]*\r?\n`)
+var describeLine = regexp.MustCompile(`^([A-Z][A-Za-z ]*): +\S`)
 
-// looksDescribe wants the first two lines of `kubectl describe pod` or `kubectl describe node`.
+// looksDescribe wants the head of `kubectl describe pod` or `kubectl describe node`: the name and the line below it, or, where the beginning is lost
+// (a terminal's scrollback, a dropped line), two other headings in kubectl's order whose values stand in one column.
 func looksDescribe(text []byte) bool {
-	head := text[:min(len(text), 4096)]
-	first := describeName.Find(head)
-	if first == nil {
+	first, column, next := describeHeading(text[:min(len(text), 4096)])
+	second, below, _ := describeHeading(next)
+	if first == "" || second == "" || column != below {
 		return false
 	}
-	second := head[len(first):]
-	return bytes.HasPrefix(second, []byte("Namespace: ")) || bytes.HasPrefix(second, []byte("Roles: "))
+	return slices.Index(headings, second) > slices.Index(headings, first)
+}
+
+// describeHeading cuts the first line off: a heading with a value, and the column in which that starts.
+func describeHeading(text []byte) (name string, column int, rest []byte) {
+	n := lineLength(text)
+	m := describeLine.FindSubmatchIndex(text[:n])
+	if m == nil || !slices.Contains(headings, string(text[m[2]:m[3]])) {
+		return "", 0, nil
+	}
+	return string(text[m[2]:m[3]]), m[1], text[n:]
 }
 
 // readDescribe reads the objects of `kubectl describe` one after the other.
 func (c *collector) readDescribe() bool {
-	d := &describer{c: c}
+	d := &describer{c: c, values: map[string]string{}, at: map[string]int{}}
 	for pos := bom(c.data); pos < len(c.data); {
 		end := pos + lineLength(c.data[pos:])
 		d.line(pos, end)
@@ -207,6 +217,9 @@ func (d *describer) line(pos, end int) {
 		d.heading(m[1], m[2], pos)
 		return
 	}
+	if d.opensContainers(text, indent, end) {
+		d.where, d.word, d.known = "Init Containers", "container", true // their heading is lost; that of other containers may follow
+	}
 	switch d.where {
 	case "Labels", "Annotations":
 		d.note(text, pos)
@@ -223,7 +236,9 @@ func (d *describer) line(pos, end int) {
 // that may follow the one before.
 func (d *describer) isHeading(name string, pos int) bool {
 	if name == "Name" {
-		return looksDescribe(d.c.data[pos:])
+		_, _, next := describeHeading(d.c.data[pos:])
+		second, _, _ := describeHeading(next)
+		return (second == "Namespace" || second == "Roles") && looksDescribe(d.c.data[pos:])
 	}
 	return slices.Index(headings, name) > slices.Index(headings, d.where)
 }
@@ -232,9 +247,6 @@ func (d *describer) heading(name, value string, pos int) {
 	if name == "Name" {
 		d.flush(pos)
 		*d = describer{c: d.c, known: d.known, start: pos, values: map[string]string{}, at: map[string]int{}}
-	}
-	if d.values == nil {
-		return
 	}
 	d.closeContainer(pos)
 	d.where, d.columns = name, table{}
@@ -259,7 +271,7 @@ func (d *describer) heading(name, value string, pos int) {
 
 // note keeps a label (`app=web`) or an annotation (`sidecar.istio.io/logLevel: debug`).
 func (d *describer) note(text string, pos int) {
-	if d.values == nil || len(d.values) > 1000 {
+	if len(d.values) > 1000 {
 		return
 	}
 	key, value, ok := strings.Cut(text, ":")
@@ -271,13 +283,27 @@ func (d *describer) note(text string, pos int) {
 	}
 }
 
+// opensContainers says whether a container begins at a line outside of any list of them: its name, and its id below it.
+func (d *describer) opensContainers(text string, indent, end int) bool {
+	return indent == 2 && strings.HasSuffix(text, ":") && !strings.HasSuffix(d.where, "Containers") && bytes.HasPrefix(d.c.data[end:], []byte("    Container ID: "))
+}
+
+// open begins a container. Its name is empty when that line is lost.
+func (d *describer) open(name string, pos int) {
+	d.closeContainer(pos)
+	d.box = &container{pod: d.pod, word: d.word, name: name}
+	d.boxAt, d.inner = pos, ""
+	d.flags = append(d.flags, nil)
+}
+
 func (d *describer) container(indent int, text string, pos int) {
 	if indent == 2 && strings.HasSuffix(text, ":") {
-		d.closeContainer(pos)
-		d.box = &container{pod: d.pod, word: d.word, name: strings.TrimSuffix(text, ":")}
-		d.boxAt, d.inner = pos, ""
-		d.flags = append(d.flags, nil)
+		d.open(strings.TrimSuffix(text, ":"), pos)
 		return
+	}
+	// The id is the first that kubectl prints of a container.
+	if indent == 4 && strings.HasPrefix(text, "Container ID:") && (d.box == nil || d.inner != "") {
+		d.open("", pos)
 	}
 	if d.box == nil {
 		return
@@ -316,6 +342,9 @@ func (d *describer) detail(name, value string, pos int) {
 		d.box.limit = value
 	}
 	e := &d.now
+	if d.inner == "State" && (name == "Reason" && e.reason != "" || name == "Exit Code" && e.state != "Terminated" && e.state != "") {
+		d.inner, d.last = "Last State", end{state: "Terminated", top: pos, at: pos} // whose line is lost: a second reason, an exit of what waits or runs
+	}
 	switch d.inner {
 	case "Last State":
 		e = &d.last
@@ -433,9 +462,6 @@ func (d *describer) isNode() bool {
 
 // flush adds the part of the pod that ends at pos.
 func (d *describer) flush(pos int) {
-	if d.values == nil {
-		return
-	}
 	d.closeContainer(pos)
 	if d.isNode() || len(d.images) == 0 {
 		return
