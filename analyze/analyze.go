@@ -438,7 +438,7 @@ func contributing(f *failure) []string {
 	out := []string{}
 	seen := map[string]bool{f.cause.ID: true}
 	for _, c := range f.below() {
-		if !seen[c.cause.ID] {
+		if !seen[c.cause.ID] && !c.gaveWay {
 			seen[c.cause.ID] = true
 			out = append(out, c.cause.ID)
 		}
@@ -610,6 +610,10 @@ func alternatives(f *failure, c float64) []Alternative {
 	for _, d := range f.below() {
 		if len(out) < 5 && !seen[d.cause.ID] {
 			seen[d.cause.ID] = true
+			if d.gaveWay {
+				out = append(out, Alternative{d.cause.ID, round((1 - c) / 2), "a guess where a record was missing: others of the same proxy show " + f.cause.ID})
+				continue
+			}
 			out = append(out, Alternative{d.cause.ID, round((1 - c) / 2), "seen too, but it follows from " + f.cause.ID + order(f, d)})
 		}
 	}

@@ -15,6 +15,7 @@ type failure struct {
 	against  []*rules.Finding
 	absorbed []*rules.Finding // of vaguer causes that this one explains as well
 	follows  []*failure       // its consequences
+	gaveWay  bool             // it is among those of another failure only because it was a guess
 	proxies  map[string]bool
 	subject  subject
 	first    time.Time // earliest, zero when no record told a time
@@ -216,12 +217,16 @@ func (d *diagnosis) consequences(fs []*failure) []*failure {
 			if leadsTo(b.cause, a.cause) && !before(a, b) && !b.guess() {
 				continue
 			}
+			if a.guess() && !b.guess() && !b.cause.Vague {
+				continue // one start without the line that says why, beside others with it
+			}
 			if best == nil || before(a, best) {
 				best = a
 			}
 		}
 		if best != nil && !cycle(b, best) {
 			best.follows = append(best.follows, b)
+			b.gaveWay = !leadsTo(best.cause, b.cause)
 			gone[b] = true
 		}
 	}
