@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -78,3 +79,23 @@ func TestLostLines(t *testing.T) {
 }
 
 func percent(n, of int) float64 { return 100 * float64(n) / float64(of) }
+
+// One of three starts lost the line that says why the plugin was refused. What is guessed there gives way to what the others say.
+func TestGuessGivesWay(t *testing.T) {
+	var log strings.Builder
+	for i, reason := range []string{"", "missing malloc function", "missing malloc function"} {
+		if reason != "" {
+			fmt.Fprintf(&log, "[2026-11-22 14:5%d:06.705][19][error][wasm] [source/extensions/common/wasm/wasm.cc:104] Wasm VM failed Wasm module is %s.\n", i, reason)
+		}
+		fmt.Fprintf(&log, "[2026-11-22 14:5%d:06.706][19][error][wasm] [source/extensions/common/wasm/wasm.cc:104] Wasm VM failed Failed to initialize Wasm code\n", i)
+		fmt.Fprintf(&log, "[2026-11-22 14:5%d:06.707][19][critical][wasm] [source/extensions/common/wasm/wasm.cc:473] Plugin configured to fail closed failed to load\n", i)
+	}
+	path := filepath.Join(t.TempDir(), "envoy.log")
+	if err := os.WriteFile(path, []byte(log.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, ruleSet(t), ingest.Options{}, false, path)
+	if len(r.Incidents) != 1 || r.Incidents[0].RootCause != "missing-malloc" || slices.Contains(r.Incidents[0].Contributing, "missing-import") {
+		t.Errorf("%d incidents, the first of %+v: want one, missing-malloc, to which missing-import contributes nothing", len(r.Incidents), r.Incidents[0])
+	}
+}
