@@ -35,7 +35,7 @@ func TestRules(set *rules.Set) []string {
 // Fires reports whether a rule fires on a text, taken as one input.
 func Fires(set *rules.Set, r *rules.Rule, text string) bool {
 	s := &scan{set: set, lits: set.Literals(), matches: &rules.Matches{}, records: map[*ingest.Input]int64{}, o: Options{Jobs: 1}}
-	s.search = literal.New(s.lits)
+	s.search = literal.NewSearcher(s.lits)
 	c := ingest.Files([]string{"-"}, ingest.Options{Stdin: strings.NewReader(text)})
 	if err := s.run(context.Background(), c); err != nil {
 		return false

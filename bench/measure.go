@@ -195,7 +195,7 @@ func (b *bench) search(name string, n int) error {
 	if err != nil {
 		return err
 	}
-	find := literal.New(lits)
+	find := literal.NewSearcher(lits)
 	var all []sample
 	for range max(3, b.runs) {
 		start := time.Now()

@@ -11,6 +11,7 @@ package literal
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 )
 
 const (
@@ -40,7 +41,21 @@ type entry struct {
 }
 
 // New compiles literals. Empty ones never match.
-func New(lits [][]byte) *Set {
+func New(lits [][]byte) *Set { return compile(lits, nil) }
+
+// For gives a set of the same literals that finds the same, faster in texts like the sample: it looks out for what is rare there.
+func (s *Set) For(sample []byte) *Set {
+	f := new(frequency)
+	for i := 0; i+8 <= len(sample); i++ {
+		f[slot(binary.LittleEndian.Uint64(sample[i:])&s.mask)]++
+	}
+	return compile(s.lits, f)
+}
+
+// frequency is how often q-grams with the same hash occur in a sample.
+type frequency [1 << hashBits]int32
+
+func compile(lits [][]byte, f *frequency) *Set {
 	s := &Set{lits: lits, q: gram, head: make([]int32, 1<<hashBits)}
 	m := 1 << 30
 	for _, l := range lits {
@@ -58,7 +73,7 @@ func New(lits [][]byte) *Set {
 		if len(l) == 0 {
 			continue
 		}
-		w := window(l, m)
+		w := s.window(l, m, f)
 		for o := w; o < w+s.s; o++ {
 			k := load(l[o:]) & s.mask
 			h := slot(k)
@@ -70,27 +85,36 @@ func New(lits [][]byte) *Set {
 	return s
 }
 
-// window chooses which m bytes of a literal are registered: those least like ordinary log text, where letters of words are common
-// and capitals, digits and punctuation inside words are rare.
-func window(l []byte, m int) int {
-	best, at := -1, 0
+// window chooses which m bytes of a literal are registered: those whose q-grams are rarest in the sample; for equals and without a sample,
+// those least like ordinary log text, where letters of words are common and capitals, digits and punctuation inside words are rare.
+func (s *Set) window(l []byte, m int, f *frequency) int {
+	best, rarest, at := -1, int64(math.MaxInt64), 0
 	for w := 0; w+m <= len(l); w++ {
-		score := 0
-		for _, c := range l[w : w+m] {
-			switch {
-			case 'A' <= c && c <= 'Z', c == '`', c == '_', c == '"', c == '\\':
-				score += 3
-			case c == ' ', c == '/', c == ':', c == '.', c == '-', 'a' <= c && c <= 'z':
-				score++
-			default:
-				score += 2
+		var seen int64
+		if f != nil {
+			for o := w; o < w+s.s; o++ {
+				seen += int64(f[slot(load(l[o:])&s.mask)])
 			}
 		}
-		if score > best {
-			best, at = score, w
+		if score := strangeness(l[w : w+m]); seen < rarest || seen == rarest && score > best {
+			best, rarest, at = score, seen, w
 		}
 	}
 	return at
+}
+
+func strangeness(w []byte) (score int) {
+	for _, c := range w {
+		switch {
+		case 'A' <= c && c <= 'Z', c == '`', c == '_', c == '"', c == '\\':
+			score += 3
+		case c == ' ', c == '/', c == ':', c == '.', c == '-', 'a' <= c && c <= 'z':
+			score++
+		default:
+			score += 2
+		}
+	}
+	return score
 }
 
 func load(b []byte) uint64 {
@@ -124,25 +148,35 @@ func (s *Set) Find(text []byte, hits []Hit) []Hit {
 		h2 := slot(binary.LittleEndian.Uint64(text[i+2*st:]) & mask)
 		h3 := slot(binary.LittleEndian.Uint64(text[i+3*st:]) & mask)
 		const w = 1<<(hashBits-6) - 1
-		if (bm[(h0>>6)&w]>>(h0&63)|bm[(h1>>6)&w]>>(h1&63)|bm[(h2>>6)&w]>>(h2&63)|bm[(h3>>6)&w]>>(h3&63))&1 == 0 {
+		b0, b1, b2, b3 := bm[(h0>>6)&w]>>(h0&63)&1, bm[(h1>>6)&w]>>(h1&63)&1, bm[(h2>>6)&w]>>(h2&63)&1, bm[(h3>>6)&w]>>(h3&63)&1
+		if b0|b1|b2|b3 == 0 {
 			continue
 		}
-		for j := i; j < i+4*st; j += st {
-			hits = s.probe(text, j, binary.LittleEndian.Uint64(text[j:])&mask, hits)
+		if b0 != 0 {
+			hits = s.probe(text, i, h0, hits)
+		}
+		if b1 != 0 {
+			hits = s.probe(text, i+st, h1, hits)
+		}
+		if b2 != 0 {
+			hits = s.probe(text, i+2*st, h2, hits)
+		}
+		if b3 != 0 {
+			hits = s.probe(text, i+3*st, h3, hits)
 		}
 	}
 	for ; i+s.q <= len(text); i += st {
-		hits = s.probe(text, i, load(text[i:])&mask, hits)
+		h := slot(load(text[i:]) & mask)
+		if bm[h>>6]&(1<<(h&63)) != 0 {
+			hits = s.probe(text, i, h, hits)
+		}
 	}
 	return hits
 }
 
-// probe compares the literals that have q-gram k in their window with the text around position j.
-func (s *Set) probe(text []byte, j int, k uint64, hits []Hit) []Hit {
-	h := slot(k)
-	if s.bitmap[h>>6]&(1<<(h&63)) == 0 {
-		return hits
-	}
+// probe compares the literals that have the q-gram at position j, which hashes to h, in their window with the text around it.
+func (s *Set) probe(text []byte, j int, h uint64, hits []Hit) []Hit {
+	k := load(text[j:]) & s.mask
 	for e := s.head[h]; e != 0; {
 		x := &s.ents[e-1]
 		if x.key == k {

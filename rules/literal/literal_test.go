@@ -54,6 +54,27 @@ func TestFindEqualsNaiveSearch(t *testing.T) {
 		if !equal(got, want) {
 			t.Fatalf("Find(%q) with %q gave %v, want %v", text, lits, got, want)
 		}
+		learned := New(lits).For(randomText(r, r.IntN(400)))
+		if got := sorted(learned.Find(text, nil)); !equal(got, want) {
+			t.Fatalf("Find(%q) with %q, after learning from other text, gave %v, want %v", text, lits, got, want)
+		}
+	}
+}
+
+// What a Searcher learns from is what it searches, so the blocks before and after that one are searched with different sets.
+func TestSearcherFindsTheSameWhileItLearns(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	lits := [][]byte{randomText(r, 11), randomText(r, 9), randomText(r, 14)}
+	s, fixed := NewSearcher(lits), New(lits)
+	for i := range 8 {
+		text := append(randomText(r, tuneAfter/4), lits[i%3]...)
+		before := s.set.Load()
+		if got, want := sorted(s.Find(text, nil)), sorted(fixed.Find(text, nil)); !equal(got, want) {
+			t.Fatalf("block %d: Find gave %d hits, want %d", i, len(got), len(want))
+		}
+		if learned := s.set.Load() != before; learned != (i == 3) {
+			t.Errorf("block %d: learned: %v", i, learned)
+		}
 	}
 }
 
@@ -77,6 +98,9 @@ func FuzzFind(f *testing.F) {
 		got, want := sorted(New(lits).Find([]byte(text), nil)), sorted(naive(lits, []byte(text)))
 		if !equal(got, want) {
 			t.Fatalf("Find gave %v, want %v", got, want)
+		}
+		if got := sorted(New(lits).For([]byte(text)).Find([]byte(text), nil)); !equal(got, want) {
+			t.Fatalf("after learning from the text, Find gave %v, want %v", got, want)
 		}
 	})
 }
