@@ -29,7 +29,7 @@ func Run(ctx context.Context, corpus ingest.Corpus, o Options) (*Report, error) 
 	start := now()
 	set := o.Rules
 	s := &scan{set: set, o: o, lits: set.Literals(), matches: &rules.Matches{}, records: map[*ingest.Input]int64{}}
-	s.search = literal.New(s.lits)
+	s.search = literal.NewSearcher(s.lits)
 	err := s.run(ctx, corpus)
 
 	inputs := corpus.Inputs()
@@ -415,23 +415,17 @@ func neighbours(joined string) []string {
 	}
 	lines := strings.Split(joined, "\n")
 	for i, l := range lines {
-		lines[i] = replaceInvalid([]byte(strings.TrimSuffix(l, "\r")))
+		lines[i] = replaceInvalid(strings.TrimSuffix(l, "\r"))
 	}
 	return lines
 }
 
 // replaceInvalid puts one U+FFFD for every byte that is no UTF-8.
-func replaceInvalid(b []byte) string {
-	if utf8.Valid(b) {
-		return string(b)
+func replaceInvalid(s string) string {
+	if utf8.ValidString(s) {
+		return s
 	}
-	var sb strings.Builder
-	for len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
-		sb.WriteRune(r)
-		b = b[n:]
-	}
-	return sb.String()
+	return string([]rune(s))
 }
 
 func contributing(f *failure) []string {

@@ -202,7 +202,7 @@ func (b *builder) fits(p *process, f *failure, inc *Incident) bool {
 func (b *builder) says(f *failure, words string) bool {
 	for _, x := range f.all() {
 		for _, a := range x.Anchors {
-			if words != "" && strings.Contains(strings.ToLower(string(a.Record.Raw)), strings.ToLower(words)) {
+			if words != "" && strings.Contains(strings.ToLower(a.Record.Raw), strings.ToLower(words)) {
 				return true
 			}
 		}

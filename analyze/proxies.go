@@ -29,10 +29,15 @@ func joinProxies(m *rules.Matches, facts rules.Facts, inputs []*ingest.Input) {
 		}
 	}
 	spoke, wrote := map[string]bool{}, map[string]map[string]bool{} // proxies that have matches; those whose lines stand in one file
+	nameOf := map[*ingest.Input]string{}
 	for _, g := range m.Groups() {
 		spoke[g.Proxy] = true
 		for _, f := range g.Kept() {
-			name := inputProxy(f.Record.Input)
+			name, known := nameOf[f.Record.Input]
+			if !known {
+				name = inputProxy(f.Record.Input)
+				nameOf[f.Record.Input] = name
+			}
 			if wrote[name] == nil {
 				wrote[name] = map[string]bool{}
 			}

@@ -34,7 +34,7 @@ type Options struct {
 type scan struct {
 	set     *rules.Set
 	o       Options
-	search  *literal.Set
+	search  *literal.Searcher
 	lits    [][]byte
 	matches *rules.Matches
 	records map[*ingest.Input]int64
@@ -43,7 +43,7 @@ type scan struct {
 	dropped int64 // matches not counted because of the bound on groups
 	recent  map[place]bool
 	input   *ingest.Input
-	traps   sync.Pool // of *rules.Traps, one for each goroutine at work
+	desks   sync.Pool // of *desk, one for each goroutine at work
 }
 
 // place is a record that a rule matched, or was offered (rule -1), near the end of a block: the next block may find it again.
@@ -64,6 +64,14 @@ type yield struct {
 
 // weight is how much memory it takes while it waits, in findings.
 func (y *yield) weight() int { return 1 + len(y.found) + len(y.offered)/64 }
+
+// desk is what a goroutine uses for one block after the other.
+type desk struct {
+	traps rules.Traps
+	hits  []literal.Hit
+	seen  map[int64]int // offsets of a block's records → their order in tried
+	tried []uint64      // for each of them a bit a rule
+}
 
 // run searches all blocks. Parts of the corpus are read, and blocks worked on, concurrently; what they gave is taken in order, so the result does not depend on it.
 func (s *scan) run(ctx context.Context, corpus ingest.Corpus) error {
@@ -142,12 +150,15 @@ func (s *scan) block(b *ingest.Block) (y yield) {
 	if b.Tail {
 		return y
 	}
-	traps, _ := s.traps.Get().(*rules.Traps)
-	if traps == nil {
-		traps = &rules.Traps{}
+	d, _ := s.desks.Get().(*desk)
+	if d == nil {
+		d = &desk{seen: map[int64]int{}}
 	}
-	defer s.traps.Put(traps)
-	c := &candidates{scan: s, block: b, y: &y, traps: traps}
+	defer s.desks.Put(d)
+	clear(d.seen)
+	d.tried = d.tried[:0]
+	c := &candidates{scan: s, block: b, y: &y, desk: d}
+	defer c.surroundings()
 	if s.o.EveryLine {
 		for pos := 0; pos < len(b.Data); {
 			end := b.LineEnd(pos)
@@ -160,9 +171,9 @@ func (s *scan) block(b *ingest.Block) (y yield) {
 		}
 		return y
 	}
-	hits := s.search.Find(b.Data, nil)
-	sortHits(hits)
-	for _, h := range hits {
+	d.hits = s.search.Find(b.Data, d.hits[:0])
+	sortHits(d.hits)
+	for _, h := range d.hits {
 		c.offer(h.Pos, h.Lit)
 	}
 	return y
@@ -186,14 +197,13 @@ type candidates struct {
 	start, end int // of the current line
 	valid      bool
 	cand       rules.Candidate
-	tried      map[place]bool
+	tried      int    // where the bits of the current record begin in the desk's tried
 	proxy      string // of records that name no pod
-	traps      *rules.Traps
+	desk       *desk
 
 	// What was kept of the last record that matched, for all rules that it matches.
-	of     *ingest.Record
-	kept   *ingest.Record
-	around *rules.Around
+	of   *ingest.Record
+	kept *ingest.Record
 }
 
 // offer takes one occurrence of a literal: the record around it is tried against the literal's rules.
@@ -202,9 +212,9 @@ func (c *candidates) offer(pos, lit int) {
 		c.start, c.end, c.valid = c.block.LineStart(pos), c.block.LineEnd(pos), true
 		rec := c.block.RecordAt(pos)
 		if rec == nil || c.cand.Record == nil || rec.Offset != c.cand.Record.Offset || rec.Kind != c.cand.Record.Kind {
-			c.cand, c.of = rules.Candidate{Record: rec, Block: c.block, Traps: c.traps}, nil
-			if rec != nil && c.first(place{-1, rec.Offset}) {
-				c.y.offered = append(c.y.offered, rec.Offset)
+			c.cand, c.of = rules.Candidate{Record: rec, Block: c.block, Traps: &c.desk.traps}, nil
+			if rec != nil {
+				c.offered(rec.Offset)
 			}
 		}
 	}
@@ -212,22 +222,27 @@ func (c *candidates) offer(pos, lit int) {
 		return
 	}
 	for _, r := range c.scan.set.RulesOf(lit) {
-		if c.first(place{r, c.cand.Record.Offset}) {
+		if bits := &c.desk.tried[c.tried+r/64]; *bits&(1<<(r%64)) == 0 {
+			*bits |= 1 << (r % 64)
 			c.confirm(r)
 		}
 	}
 }
 
-// first reports whether a place comes up for the first time in this block.
-func (c *candidates) first(p place) bool {
-	if c.tried[p] {
-		return false
+// offered counts a record once, and finds out which rules it was tried against.
+func (c *candidates) offered(offset int64) {
+	d := c.desk
+	words := (len(c.scan.set.Rules) + 63) / 64
+	n, again := d.seen[offset]
+	if !again {
+		n = len(d.seen)
+		d.seen[offset] = n
+		for range words {
+			d.tried = append(d.tried, 0)
+		}
+		c.y.offered = append(c.y.offered, offset)
 	}
-	if c.tried == nil {
-		c.tried = map[place]bool{}
-	}
-	c.tried[p] = true
-	return true
+	c.tried = n * words
 }
 
 func (c *candidates) confirm(rule int) {
@@ -241,17 +256,47 @@ func (c *candidates) confirm(rule int) {
 		return
 	}
 	if rec != c.of {
-		c.of, c.kept, c.around = rec, rec.Keep(), nil
-		c.kept.Document = c.block.Document(rec.Offset)
-		if before, after := c.block.Around(rec); len(before)+len(after) > 0 {
-			c.around = &rules.Around{Before: string(before), After: string(after)}
+		c.of, c.kept = rec, rec
+		if d := c.block.Document(rec.Offset); d != nil {
+			kept := *rec
+			kept.Document = d
+			c.kept = &kept
 		}
 	}
-	f := &rules.Found{Rule: s.set.Rules[rule], Record: c.kept, Captures: captures, Proxy: c.proxyOf(rec), Around: c.around}
+	f := &rules.Found{Rule: s.set.Rules[rule], Record: c.kept, Captures: captures, Proxy: c.proxyOf(rec)}
 	if rec.Kind == ingest.KindLog || rec.Kind == ingest.KindText {
 		f.Trap = c.cand.Trap(s.set)
 	}
 	c.y.found = append(c.y.found, f)
+}
+
+// surroundings keeps the lines around the matches that may come to stand at an end of their group. An earlier block may have given those
+// that begin before this one, so nothing is concluded from them; in some inputs that may be any.
+func (c *candidates) surroundings() {
+	anywhere := c.block.Input.NewestFirst() || c.block.Input.IsDocument()
+	var ends rules.Ends
+	middle := map[*rules.Found]bool{}
+	for _, f := range c.y.found {
+		if !anywhere && f.Record.Offset >= c.block.Offset {
+			if m := ends.Add(f); m != nil {
+				middle[m] = true
+			}
+		}
+	}
+	var of *ingest.Record
+	var around *rules.Around
+	for _, f := range c.y.found {
+		if middle[f] {
+			continue
+		}
+		if f.Record != of {
+			of, around = f.Record, nil
+			if before, after := c.block.Around(of); len(before)+len(after) > 0 {
+				around = &rules.Around{Before: string(before), After: string(after)}
+			}
+		}
+		f.Around = around
+	}
 }
 
 // proxyOf remembers the name that belongs to the input: all records of a block are of one, and most tell nothing else.

@@ -172,16 +172,18 @@ func (r *blockReader) next() *Block {
 	}
 	n, tail := r.cut(data)
 	b := &Block{Input: r.in, Index: r.index, Offset: r.offset, Line: r.line, Tail: tail, pool: r.pool}
-	b.buf = r.take(n)
 	b.lo, b.hi = r.lo, r.lo+n
+	more := len(r.buf) > b.hi || !r.eof
+	b.buf = r.take(n)
 	b.Data = b.buf[b.lo:b.hi:b.hi]
 	nl := int64(bytes.Count(b.Data, newline))
 	b.Lines = nl
-	if b.Data[n-1] != '\n' && len(r.buf) == r.lo+n && r.eof {
+	if b.Data[n-1] != '\n' && !more {
 		b.Lines++
 	}
 	r.index++
-	r.advance(n, nl)
+	r.offset += int64(n)
+	r.line += nl
 	return b
 }
 
@@ -233,31 +235,27 @@ func (r *blockReader) whole(data []byte, n int) (int, bool) {
 	return n, false
 }
 
-// take copies the context before, the block's n bytes, and what was read after them into a buffer of the block's own.
+// take hands the buffer out as a block's own: what was read after its n bytes is the block's context after, and is copied for the next one.
 func (r *blockReader) take(n int) []byte {
-	end := min(len(r.buf), r.lo+n+contextAfter)
-	var buf []byte
-	if p, _ := r.pool.Get().(*[]byte); p != nil && cap(*p) >= end {
-		buf = (*p)[:end]
-	} else if end > blockBuf/8 {
-		buf = make([]byte, end, max(end, blockBuf))
+	pos := r.lo + n
+	buf := r.buf[:min(len(r.buf), pos+contextAfter)]
+	keep := min(pos, contextBefore)
+	if rest := r.buf[pos-keep:]; r.eof && len(rest) == keep {
+		r.buf = rest // nothing follows, nothing is read into it
 	} else {
-		buf = make([]byte, end)
+		r.buf = append(r.buffer(len(rest)), rest...)
 	}
-	copy(buf, r.buf[:end])
+	r.lo = keep
 	if r.inTail { // what follows belongs to an over-long line: it is no context
-		buf = buf[:r.lo+n]
+		buf = buf[:pos]
 	}
 	return buf
 }
 
-// advance drops what was handed out, but for the context that the next block needs.
-func (r *blockReader) advance(n int, newlines int64) {
-	r.offset += int64(n)
-	r.line += newlines
-	pos := r.lo + n
-	keep := min(pos, contextBefore)
-	m := copy(r.buf, r.buf[pos-keep:])
-	r.buf = r.buf[:m]
-	r.lo = keep
+// buffer gives an empty buffer for n bytes and what is read after them.
+func (r *blockReader) buffer(n int) []byte {
+	if p, _ := r.pool.Get().(*[]byte); p != nil && cap(*p) >= blockBuf {
+		return (*p)[:0]
+	}
+	return make([]byte, 0, max(n, blockBuf-BlockSize+r.size))
 }

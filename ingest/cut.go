@@ -490,8 +490,7 @@ func opensMore(t []byte) bool {
 // build makes the record that begins at first. h is its header, if it was parsed already.
 func (b *Block) build(first *line, h *head, c course) *Record {
 	in := b.Input
-	r := &Record{Input: in, Offset: b.bufOffset() + int64(first.start), Line: b.lineNumber(first.start), Lines: 1,
-		Raw: b.buf[first.start:first.end:first.end]}
+	r := &Record{Input: in, Offset: b.bufOffset() + int64(first.start), Line: b.lineNumber(first.start), Lines: 1}
 	text, last := first.text, first
 	if first.meta.partial && !c.alone {
 		last = new(line)
@@ -501,7 +500,9 @@ func (b *Block) build(first *line, h *head, c course) *Record {
 	if h.dialect == "" && !parseHead(text, h, false) {
 		h.message = text
 	}
-	t := newTexts(b.buf[first.start:first.end], text)
+	raw := b.buf[first.start:first.end]
+	t := newTexts(raw, text)
+	r.Raw = t.of(raw)
 	r.setMeta(&first.meta, &t)
 	r.Kind, r.Level = h.kind, h.level
 	r.Logger, r.Caller, r.Thread = t.of(h.logger), t.of(h.caller), t.of(h.thread)

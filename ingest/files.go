@@ -361,7 +361,7 @@ func (in *Input) partRecord(p *document.Part, data []byte) *Record {
 		raw = raw[:i]
 	}
 	raw = bytes.TrimSuffix(raw, []byte{'\r'})
-	r := &Record{Input: in, Offset: p.Offset, Line: p.Line, Lines: 1, Raw: append([]byte(nil), raw[:min(len(raw), MaxLine)]...),
+	r := &Record{Input: in, Offset: p.Offset, Line: p.Line, Lines: 1, Raw: string(raw[:min(len(raw), MaxLine)]),
 		Kind: kind, Time: p.Time, Zoned: true, Message: p.Message, Fields: p.Fields,
 		Namespace: p.Namespace, Pod: p.Pod, Container: p.Container, Node: p.Node}
 	if r.Pod == "" {

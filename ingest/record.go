@@ -105,15 +105,13 @@ type Access struct {
 	BytesSent    int64
 }
 
-// Record is one event: the lines that one writer wrote at once, unwrapped and parsed.
-//
-// Its byte slices point into the block that it was cut from; a Record that outlives its block is copied with [Record.Keep].
+// Record is one event: the lines that one writer wrote at once, unwrapped and parsed. It shares no memory with the block that it was cut from.
 type Record struct {
 	Input  *Input
 	Offset int64  // byte offset of the first physical line in the unpacked member
 	Line   int64  // number of that line, 1-based
 	Lines  int    // physical lines from the first to the last that belong to the record
-	Raw    []byte // the first physical line as it stands in the input, wrapper included, line end excluded
+	Raw    string // the first physical line as it stands in the input, wrapper included, line end excluded
 
 	Kind    RecordKind
 	Time    time.Time // zero when the record tells none
@@ -197,11 +195,4 @@ var FieldNames = []string{
 	"component_log_level", "fail_open", "failure_policy", "has_sha256", "fetch_cluster", "fetch_timeout", "fetch_cluster_unknown",
 	"filters_before", "filters_after", "vm_id_other_code", "sibling_root_ids", "sibling_configured", "selector", "targets",
 	"image_pull_policy", "image_pull_secret", "match_filter", "match_subfilter", "wasm_vm_total",
-}
-
-// Keep returns a copy that does not share memory with the block.
-func (r *Record) Keep() *Record {
-	c := *r
-	c.Raw = append([]byte(nil), r.Raw...)
-	return &c
 }

@@ -179,7 +179,7 @@ func (b *Block) statRecord(l *line) *Record {
 		return b.build(l, &head{}, course{up: true, alone: true})
 	}
 	r := &Record{Input: b.Input, Kind: KindStat, Offset: b.bufOffset() + int64(l.start), Line: b.lineNumber(l.start), Lines: 1,
-		Raw: b.buf[l.start:l.end:l.end], Message: string(l.text)}
+		Raw: string(b.buf[l.start:l.end]), Message: string(l.text)}
 	t := newTexts(b.buf[l.start:l.end], l.text)
 	r.setMeta(&l.meta, &t)
 	if !s.time.IsZero() {

@@ -170,9 +170,12 @@ func (t *Test) Holds(v string, ok bool) bool {
 	return false
 }
 
+// captures reports whether the test has groups.
+func (t *Test) captures() bool { return t.regex != nil && t.regex.NumSubexp() > 0 }
+
 // capture takes the named groups of a regular expression that a value matched.
 func (t *Test) capture(v string, captures map[string]string) {
-	if t.regex != nil && t.regex.NumSubexp() > 0 {
+	if t.captures() {
 		if g := t.regex.FindStringSubmatch(v); g != nil {
 			capture(t.regex.SubexpNames(), g, captures)
 		}

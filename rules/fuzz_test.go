@@ -62,7 +62,7 @@ func FuzzLoad(f *testing.F) {
 					continue
 				}
 				if rec, captures, ok := set.Confirm(i, x); ok {
-					m.Add(&rules.Found{Rule: set.Rules[i], Record: rec.Keep(), Captures: captures, Proxy: "p"})
+					m.Add(&rules.Found{Rule: set.Rules[i], Record: rec, Captures: captures, Proxy: "p"})
 				}
 			}
 		}

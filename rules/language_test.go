@@ -219,7 +219,7 @@ func confirmed(t *testing.T, set *rules.Set, paths []string) *rules.Matches {
 				if !ok {
 					continue
 				}
-				f := &rules.Found{Rule: set.Rules[rule], Record: rec.Keep(), Captures: captures, Proxy: rec.Pod}
+				f := &rules.Found{Rule: set.Rules[rule], Record: rec, Captures: captures, Proxy: rec.Pod}
 				if f.Proxy == "" {
 					f.Proxy = rec.Input.Path
 				}

@@ -28,6 +28,11 @@ func (s *Set) compile() {
 		if r.Match == nil {
 			continue
 		}
+		r.Match.tests = r.Match.fieldTests()
+		r.Match.captures = r.Match.Regex != nil && r.Match.Regex.NumSubexp() > 0
+		for _, t := range r.Match.tests {
+			r.Match.captures = r.Match.captures || t.test.captures()
+		}
 		for _, l := range r.Match.Literals {
 			for _, v := range Variants(l) {
 				id, ok := ids[v]
@@ -190,35 +195,52 @@ func (s *Set) Confirm(rule int, c *Candidate) (rec *ingest.Record, captures map[
 	if m.Joined {
 		rec = c.join()
 	}
-	text := rec.Message
-	captures = map[string]string{}
+	text, guest, isGuest := rec.Message, "", false
 	if rec.Kind == ingest.KindLog || rec.Kind == ingest.KindText {
-		if text, ok = speaker(m.From, rec, captures); !ok {
+		if text, guest, isGuest, ok = speaker(m.From, rec); !ok {
 			return nil, nil, false
 		}
 	}
-	for _, name := range m.fieldNames() {
-		t := m.Fields[name]
-		v, have := rec.Field(name)
+	for i := range m.tests {
+		t := &m.tests[i]
+		v, have := rec.Field(t.name)
 		if !have {
 			if trap := c.Trap(s); trap != nil {
-				v, have = trap.Field(name)
+				v, have = trap.Field(t.name)
 			}
 		}
-		if !t.Holds(v, have) {
+		if !t.test.Holds(v, have) {
 			return nil, nil, false
 		}
-		t.capture(v, captures)
 	}
 	if m.Unless != nil && m.Unless.MatchString(text) {
 		return nil, nil, false
 	}
+	var groups []string
 	if m.Regex != nil {
-		g := m.Regex.FindStringSubmatch(text)
-		if g == nil {
+		if groups = m.Regex.FindStringSubmatch(text); groups == nil {
 			return nil, nil, false
 		}
-		capture(m.Regex.SubexpNames(), g, captures)
+	}
+	if isGuest || m.captures || rec.Kind == ingest.KindObject || rec.Kind == ingest.KindConfig || rec.Kind == ingest.KindStat {
+		captures = map[string]string{}
+	}
+	if isGuest {
+		captures["guest"] = guest
+	}
+	for i := range m.tests {
+		t := &m.tests[i]
+		if !t.test.captures() {
+			continue
+		}
+		v, have := rec.Field(t.name)
+		if !have && c.Trap(s) != nil {
+			v, _ = c.Trap(s).Field(t.name)
+		}
+		t.test.capture(v, captures)
+	}
+	if m.Regex != nil {
+		capture(m.Regex.SubexpNames(), groups, captures)
 	}
 	switch rec.Kind {
 	case ingest.KindObject, ingest.KindConfig, ingest.KindStat:
@@ -231,29 +253,36 @@ func (s *Set) Confirm(rule int, c *Candidate) (rec *ingest.Record, captures map[
 	return rec, captures, true
 }
 
-// fieldNames lists the fields that are tested, always in the same order: two tests may have a capture of one name.
-func (m *Match) fieldNames() []string {
-	names := make([]string, 0, len(m.Fields))
-	for name := range m.Fields {
-		names = append(names, name)
+// fieldTest is one of the tests of [Match.Fields].
+type fieldTest struct {
+	name string
+	test *Test
+}
+
+// fieldTests lists the tests, always in the same order: two may have a capture of one name.
+func (m *Match) fieldTests() []fieldTest {
+	tests := make([]fieldTest, 0, len(m.Fields))
+	for name, t := range m.Fields {
+		tests = append(tests, fieldTest{name, &t})
 	}
-	sort.Strings(names)
-	return names
+	slices.SortFunc(tests, func(a, b fieldTest) int { return strings.Compare(a.name, b.name) })
+	return tests
 }
 
 // speaker gives the text of a log record that belongs to whom a rule listens to. A guest's words follow `wasm log NAME ROOT VM: `; the
-// words in front become the capture `guest`. Without that prefix (a paste, another host) words may be anybody's, unless the record
-// tells that another part of Envoy wrote it.
-func speaker(from From, rec *ingest.Record, captures map[string]string) (text string, ok bool) {
-	name, text, guest := guestWords(rec.Message)
-	if guest {
-		captures["guest"] = name
-		return text, from == FromGuest
+// words in front are who it is, and become the capture `guest`. Without that prefix (a paste, another host) words may be anybody's, unless
+// the record tells that another part of Envoy wrote it.
+func speaker(from From, rec *ingest.Record) (text, guest string, isGuest, ok bool) {
+	guest, text, isGuest = guestWords(rec.Message)
+	switch {
+	case isGuest:
+		ok = from == FromGuest
+	case from == FromHost:
+		ok = true
+	default:
+		ok = rec.Logger == "" || rec.Logger == "wasm" && (rec.Caller == "" || strings.Contains(rec.Caller, "context.cc:"))
 	}
-	if from == FromHost {
-		return rec.Message, true
-	}
-	return rec.Message, rec.Logger == "" || rec.Logger == "wasm" && (rec.Caller == "" || strings.Contains(rec.Caller, "context.cc:"))
+	return text, guest, isGuest, ok
 }
 
 // guestWords splits what a plugin said from the prefix that Envoy puts in front. A format that Envoy does not know may put something in

@@ -12,12 +12,13 @@ import (
 // Found is a confirmed match.
 type Found struct {
 	Rule     *Rule
-	Record   *ingest.Record // kept: shares no memory with a block
+	Record   *ingest.Record
 	Captures map[string]string
 	Trap     *TrapInfo // when the record is a trap
 	Proxy    string    // which proxy wrote it, see [Matches.Rename]
 	Around   *Around   // the lines beside it; nil when they were not kept, see [Matches.Add]
 	seq      int       // order of arrival
+	key      groupKey  // which group it belongs to, see [Found.group]
 }
 
 // Around is what stands in the input directly before and after a record, see [ingest.Block.Around].
@@ -50,13 +51,21 @@ func (f *Found) holds(where map[string]Test) bool {
 // and none of them gets lost because many of another kind surround it.
 var subjectNames = []string{"plugin", "location", "import", "url", "guest", "callback", "trap", "function"}
 
+var noSubject = strings.Repeat("\x00", len(subjectNames))
+
 // subject is the values of [subjectNames] among captures, or else in a trap.
 func subject(captures map[string]string, t *TrapInfo) string {
+	if len(captures) == 0 && t == nil {
+		return noSubject
+	}
 	var sb strings.Builder
 	for _, name := range subjectNames {
 		v := captures[name]
 		if v == "" && t != nil {
 			v, _ = t.Field(trapField(name))
+		}
+		if sb.Len() == 0 && v != "" {
+			sb.Grow(128)
 		}
 		sb.WriteString(v)
 		sb.WriteByte(0)
@@ -163,7 +172,7 @@ type Matches struct {
 
 type groupKey struct {
 	rule                        int
-	proxy, thread, key, subject string
+	proxy, thread, key, subject string // subject is never empty, see [subject]
 }
 
 const (
@@ -184,7 +193,8 @@ func (m *Matches) Add(f *Found) bool {
 	if m.groups == nil {
 		m.groups, m.subjects = map[groupKey]*Group{}, map[rulePlace]int{}
 	}
-	k := groupKey{f.Rule.index, f.Proxy, f.Record.Thread, f.Rule.by(f), subject(f.Captures, f.Trap)}
+	k := f.group()
+	f.key = groupKey{} // what is kept needs it no more
 	place := rulePlace{k.rule, k.proxy}
 	g := m.groups[k]
 	if g == nil && m.subjects[place] >= maxSubjects {
@@ -214,6 +224,45 @@ func (m *Matches) Add(f *Found) bool {
 	}
 	m.index = nil
 	return true
+}
+
+// group tells which group a match belongs to. It asks once; many goroutines may do so for matches of their own.
+func (f *Found) group() groupKey {
+	if f.key.subject == "" {
+		f.key = groupKey{f.Rule.index, f.Proxy, f.Record.Thread, f.Rule.by(f), subject(f.Captures, f.Trap)}
+	}
+	return f.key
+}
+
+// Ends tells, of matches that come one after the other, which of them may come to stand at an end of their group: only those need the lines
+// around them. The zero value is ready.
+type Ends struct {
+	groups map[groupKey]*end
+}
+
+// end is the beginning and the end of a group.
+type end struct {
+	n    int
+	last [keepAround]*Found
+}
+
+// Add takes a match. It returns the one that no longer stands at an end because of it, which may be itself; nil when there is none.
+func (e *Ends) Add(f *Found) (middle *Found) {
+	if e.groups == nil {
+		e.groups = map[groupKey]*end{}
+	}
+	k := f.group()
+	g := e.groups[k]
+	if g == nil {
+		g = &end{}
+		e.groups[k] = g
+	}
+	if g.n++; g.n <= keepAround {
+		return nil
+	}
+	i := g.n % keepAround
+	middle, g.last[i] = g.last[i], f
+	return middle
 }
 
 // by is the value of the captures that keep a rule's matches apart.

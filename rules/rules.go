@@ -129,6 +129,9 @@ type Match struct {
 	Unless   *regexp.Regexp      // on the message: no match when it matches
 	Fields   map[string]Test     // typed fields of the record or of its trap
 	Joined   bool                // look at the record together with the fragments that follow it
+
+	tests    []fieldTest // Fields in order, see [Set.compile]
+	captures bool        // the regular expressions have groups
 }
 
 // From says whose words a rule looks at. What a plugin logs must never be taken for Envoy's own words, nor the other way round.

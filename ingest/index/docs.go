@@ -121,7 +121,7 @@ func (p *preparer) stretch(b *ingest.Block, s stretch) (d preparedDoc) {
 // entry is a unit for an engine that lists records. around is the time of the record before it.
 func (u *unit) entry(in *ingest.Input, around time.Time) Entry {
 	if u.rec != nil && (u.rec.Offset == u.offset || in.IsDocument()) {
-		return Entry{u.rec.Keep(), around}
+		return Entry{u.rec, around}
 	}
 	return Entry{&ingest.Record{Input: in, Kind: ingest.KindText, Offset: u.offset, Line: u.line, Lines: 1, Message: string(u.pieces[0])}, around}
 }

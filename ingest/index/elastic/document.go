@@ -166,11 +166,11 @@ func eventText(to *bytes.Buffer, input string, r *index.Entry) {
 	e.ECS.Version = ecsVersion
 	e.Event.Kind, e.Event.Module, e.Event.Dataset = "event", "envoy", "envoy."+r.Kind.String()
 	e.Message = r.Message
-	if string(r.Raw) != r.Message {
-		e.Event.Original = string(r.Raw)
+	if r.Raw != r.Message {
+		e.Event.Original = r.Raw
 	}
 	if e.Message == "" {
-		e.Message = string(r.Raw)
+		e.Message = r.Raw
 	}
 	e.Log.Level, e.Log.Logger, e.Log.Offset, e.Log.File.Path, e.Log.File.Line = r.Level.String(), r.Logger, r.Offset, r.Input.Path, r.Line
 	if r.Caller != "" {
