@@ -2,6 +2,7 @@ package elastic
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 )
@@ -63,6 +64,9 @@ func (t target) words(literals [][]byte, precise bool) (should []any) {
 		case p.whole != "":
 			should = append(should, t.weak(&p, precise))
 			cut = true
+		case p.next:
+			should = append(should, t.neighbours(&p, precise))
+			cut = true
 		case len(p.runs) == 1 && len(p.runs[0]) >= 3:
 			inside = append(inside, quoteRegexp(p.runs[0]))
 			cut = true
@@ -89,7 +93,20 @@ func (t target) words(literals [][]byte, precise bool) (should []any) {
 	if cut { // parts of words cannot be asked of words that were cut
 		should = append(should, t.regexp(fmt.Sprintf(".{%d,}", nearlyLongest)))
 	}
-	return should
+	return distinct(should)
+}
+
+// distinct leaves out questions that are asked already: to the analyser, literals that differ in signs are the same.
+func distinct(list []any) (out []any) {
+	seen := map[string]bool{}
+	for _, q := range list {
+		text, err := json.Marshal(q)
+		if err != nil || !seen[string(text)] {
+			out = append(out, q)
+		}
+		seen[string(text)] = true
+	}
+	return out
 }
 
 func (t target) regexp(value string) any {
@@ -114,31 +131,49 @@ func (t target) phrase(p *parsed) any {
 func (t target) weak(p *parsed, precise bool) any {
 	phrase := object{"match_phrase": object{t.field: object{"query": p.whole}}}
 	match := object{"match": object{"query": p.whole, "ordered": true, "max_gaps": 0}}
-	next := func(list ...any) any {
-		return object{"intervals": object{t.field: object{"all_of": object{"ordered": true, "max_gaps": 0, "intervals": list}}}}
-	}
 	switch {
 	case precise && len(p.left) >= 2:
-		return next(object{"wildcard": object{"pattern": "*" + p.left}}, match)
+		return t.inOrder(ends(p.left), match)
 	case precise && p.right != "":
-		return next(match, object{"prefix": object{"prefix": p.right}})
+		return t.inOrder(match, begins(p.right))
 	case p.right != "":
 		return object{"bool": object{"filter": []any{phrase, object{"prefix": object{t.field: object{"value": p.right}}}}}}
 	}
 	return phrase
 }
 
+// neighbours asks for two words between which there are only signs, such as those of `flags":"UF`.
+func (t target) neighbours(p *parsed, precise bool) any {
+	if precise {
+		return t.inOrder(ends(p.left), begins(p.right))
+	}
+	return object{"bool": object{"filter": []any{t.regexp(".*" + p.left), object{"prefix": object{t.field: object{"value": p.right}}}}}}
+}
+
+// inOrder asks for words that stand next to each other.
+func (t target) inOrder(words ...any) any {
+	return object{"intervals": object{t.field: object{"all_of": object{"ordered": true, "max_gaps": 0, "intervals": words}}}}
+}
+
+func ends(word string) any   { return object{"wildcard": object{"pattern": "*" + word}} }
+func begins(word string) any { return object{"prefix": object{"prefix": word}} }
+
 // parsed is what a literal says about words.
 type parsed struct {
 	whole   string   // from the first hard sign to the last: whole words
 	letters int      // letters and digits in whole
-	left    string   // letters and digits directly before the first hard sign: a word ends so
-	right   string   // directly after the last: a word begins so
+	left    string   // letters and digits before the first hard sign, with nothing but signs between: a word ends so
+	right   string   // after the last: a word begins so
+	next    bool     // left and right are there, and no word between them
 	runs    []string // stretches of two and more that lie in one word each, if there is no whole
 }
 
+// typographic are quotes that a word processor puts in place of a plain one, which always separate words as well.
+var typographic = strings.NewReplacer("“", " ", "”", " ")
+
 // parse looks at a literal, which is in lower case.
 func parse(l string) (p parsed) {
+	l = typographic.Replace(l)
 	first, last := strings.IndexAny(l, hard), strings.LastIndexAny(l, hard)
 	if first >= 0 && last > first {
 		p.whole = strings.TrimSpace(l[first+1 : last])
@@ -152,17 +187,25 @@ func parse(l string) (p parsed) {
 		}
 	}
 	if first >= 0 {
-		// The word goes on to the left over dots; only that it ends so counts.
-		i := first
+		// Beside a hard sign no other sign joins anything. The word goes on to the left over dots; only that it ends so counts.
+		from, to := first, last+1
+		for from > 0 && sign(l[from-1]) {
+			from--
+		}
+		i := from
 		for i > 0 && wordByte(l[i-1]) && l[i-1] != '_' {
 			i--
 		}
-		p.left = l[i:first]
-		i = last + 1
+		p.left = l[i:from]
+		for to < len(l) && sign(l[to]) {
+			to++
+		}
+		i = to
 		for i < len(l) && wordByte(l[i]) && l[i] != '_' {
 			i++
 		}
-		p.right = l[last+1 : i]
+		p.right = l[to:i]
+		p.next = p.left != "" && p.right != "" && ascii(l[first:last]) && !strings.ContainsFunc(l[first:last], func(r rune) bool { return wordByte(byte(r)) })
 	}
 	for i := 0; i < len(l); {
 		j := i
@@ -178,6 +221,7 @@ func parse(l string) (p parsed) {
 }
 
 func letter(c byte) bool   { return 'a' <= c && c <= 'z' }
+func sign(c byte) bool     { return c < 0x80 && !wordByte(c) }
 func wordByte(c byte) bool { return letter(c) || '0' <= c && c <= '9' || c == '_' }
 
 func ascii(s string) bool {

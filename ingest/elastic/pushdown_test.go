@@ -39,7 +39,7 @@ func TestQueryIsASuperset(t *testing.T) {
 	if testing.Short() {
 		literals = literals[:40]
 	}
-	pieces := []string{"a", "Wasm", "vm", "503", "0", "U", ".", ":", "::", "_", "-", "/", " ", "\"", "\\", "'", ",", "ß", "日本", "\u0301", "=", "(", "x.y", "1.2", "it's", "#", "*", "?", "~"}
+	pieces := []string{"a", "Wasm", "vm", "503", "0", "U", ".", ":", "::", "_", "-", "/", " ", "\"", "\\", "'", ",", "ß", "日本", "\u0301", "=", "(", "x.y", "1.2", "it's", "#", "*", "?", "~", "“", "”"}
 	for range 60 {
 		var l strings.Builder
 		for range 2 + r.IntN(7) {
@@ -47,7 +47,7 @@ func TestQueryIsASuperset(t *testing.T) {
 		}
 		literals = append(literals, []byte(l.String()))
 	}
-	around := []string{"", " ", "x", "Z9", "_", ".", ":", "-", "'", "\"", "7", "ß", "日", "\u0301", "א\"", "a.", "b:", "1,", strings.Repeat("q", 250), strings.Repeat("w", 254), strings.Repeat("v.", 130) + "v"}
+	around := []string{"", " ", "x", "Z9", "_", ".", ":", "-", "'", "\"", "7", "ß", "日", "\u0301", "א\"", "א”", "“", "a.", "b:", "1,", strings.Repeat("q", 250), strings.Repeat("w", 254), strings.Repeat("v.", 130) + "v"}
 	request := func(method, path string, body []byte) {
 		q, err := http.NewRequest(method, c.Address+path, bytes.NewReader(body))
 		if err != nil {
