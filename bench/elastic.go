@@ -38,10 +38,10 @@ func (c *capture) Add(_ context.Context, docs []index.Doc) error {
 func (c *capture) Find(context.Context, index.Expr) iter.Seq2[string, error] {
 	return func(func(string, error) bool) {}
 }
-func (c *capture) DeleteInput(context.Context, string) error { return nil }
-func (c *capture) Inputs(context.Context) ([]string, error)  { return nil, nil }
-func (c *capture) Close() error                              { return nil }
-func (c *capture) ListsEntries() bool                        { return true }
+func (c *capture) Delete(context.Context, string, string) error { return nil }
+func (c *capture) Inputs(context.Context) ([]string, error)     { return nil, nil }
+func (c *capture) Close() error                                 { return nil }
+func (c *capture) ListsEntries() bool                           { return true }
 
 // elasticBulk compares how fast documents of a log come into Elasticsearch with the bulk helper of go-elasticsearch, given the same documents ready-made.
 func elasticBulk(size int64, runs int) error {

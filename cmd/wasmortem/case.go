@@ -97,6 +97,7 @@ func (a *app) ingestCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "ingest PATH… --case NAME", Short: "Keep inputs in a searchable case",
 		Long: `Reads files, directories, archives and standard input (-) into a case: a folder that holds an index and the unpacked bytes,
 so that it can be searched and analysed after the source is gone. Run again with more files, only the new ones cost.
+Killed or interrupted and run again, it goes on where it was.
 
 With --index https://HOST:9200 the index is in Elasticsearch, where Kibana shows the records, too; the bytes stay in the folder.`,
 		Example: "  wasmortem ingest bug-report.tar.gz --case monday\n  wasmortem search 'panicked' --case monday\n  wasmortem analyze --case monday",
@@ -136,6 +137,9 @@ func (a *app) ingest(ctx context.Context, paths []string, name, format string, j
 	return a.textOrJSON(format, result, func() error {
 		_, err := fmt.Fprintf(a.out, "%d inputs added, %d replaced, %d unchanged; %d lines, %d bytes read into %s\n",
 			result.Added, result.Replaced, result.Unchanged, result.Lines, result.Bytes, result.Case)
+		if err == nil && result.Resumed > 0 {
+			_, err = fmt.Fprintf(a.out, "%d of these bytes had been kept by an ingest that did not come to its end\n", result.Resumed)
+		}
 		return err
 	})
 }

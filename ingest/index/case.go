@@ -30,6 +30,7 @@ type state struct {
 	Next    uint32    `json:"next"`             // id of the next input; ids are not used again
 	Blocks  end       `json:"blocks"`           // where the files in blocks/ end
 	Inputs  []*input  `json:"inputs"`           // in the order in which they were first read
+	Begun   *begun    `json:"begun,omitempty"`  // an input that was not read to its end
 	Sources []source  `json:"sources"`          // files that need not be opened again while they look the same
 	Notes   []string  `json:"notes"`            // what was skipped or cut on the way to the inputs
 }
@@ -52,6 +53,30 @@ type input struct {
 	Error    string    `json:"error,omitempty"`
 	Start    int       `json:"start"`  // its first block's entry in blocks/table
 	Count    int       `json:"blocks"` // how many blocks it has
+}
+
+// begun is an input that an ingest had not read to its end when case.json was written. It is not in the case: nobody finds it. Its blocks are the last ones
+// of the store, and their documents are in the index. The next ingest that meets the same bytes goes on behind them.
+type begun struct {
+	ID     uint32 `json:"id"`
+	Path   string `json:"path"`   // as it was given
+	Origin string `json:"origin"` // see input
+	Mark   end    `json:"mark"`   // where the store ended before it
+	Count  int    `json:"blocks"`
+	Index  bool   `json:"index"` // the documents of these blocks are in the index; false when it was filled without one
+}
+
+func (u *begun) key() string { return inputKey(u.ID) }
+
+// proved is how many blocks of an input can stay as they are when another reading had the same bytes up to the end of these entries: a record that
+// begins in a block may reach beyond it, so what follows a block has to be known as far as it was when the block was indexed.
+func proved(entries []entry) int {
+	n, after := len(entries), 0
+	for n > 0 && after < contextAfter {
+		n--
+		after += int(entries[n].Bytes)
+	}
+	return n
 }
 
 // shown is the path that users see.
@@ -147,6 +172,9 @@ func (c *Case) open(o Options) error {
 		return err
 	}
 	c.dropDamaged()
+	if u := c.state.Begun; u != nil {
+		u.Count = c.blocks.prefix(u.Mark.Entries, u.Count)
+	}
 	if c.write {
 		if err := c.blocks.trim(c.state.Blocks); err != nil {
 			return err
@@ -173,7 +201,7 @@ func (c *Case) dropDamaged() {
 // openIndex opens the index and brings it in line with case.json.
 func (c *Case) openIndex(o Options) error {
 	if o.Engine == nil {
-		return nil
+		return c.forget() // the rest of it would not come into the index
 	}
 	dir := filepath.Join(c.Dir, "index")
 	stale := c.state.Terms != termsVersion
@@ -244,11 +272,20 @@ func (c *Case) align(ctx context.Context) error {
 	for _, in := range c.state.Inputs {
 		listed[in.key()] = !c.state.Repair // what a killed repair has left may be half of an input
 	}
+	if u := c.state.Begun; u != nil {
+		if c.state.Repair || !u.Index || u.Count == 0 || !slices.Contains(have, u.key()) {
+			if err := c.forget(); err != nil {
+				return err
+			}
+		} else {
+			listed[u.key()] = true
+		}
+	}
 	for _, key := range have {
 		if indexed[key] = listed[key]; listed[key] {
 			continue
 		}
-		if err := c.index.DeleteInput(ctx, key); err != nil {
+		if err := c.index.Delete(ctx, key, ""); err != nil {
 			return err
 		}
 	}
@@ -271,6 +308,27 @@ func (c *Case) align(ctx context.Context) error {
 	}
 	c.state.Repair = false
 	return c.save()
+}
+
+// forget drops the input that was begun: its blocks, and then, when nothing tells of them any more, its documents.
+func (c *Case) forget() error {
+	u := c.state.Begun
+	if u == nil {
+		return nil
+	}
+	if c.state.Begun = nil; c.index != nil && c.state.Next == u.ID+1 {
+		c.state.Next = u.ID // nothing has it any more
+	}
+	if err := c.blocks.trim(u.Mark); err != nil {
+		return err
+	}
+	if err := c.save(); err != nil {
+		return err
+	}
+	if c.index == nil {
+		return nil
+	}
+	return c.index.Delete(context.Background(), u.key(), "")
 }
 
 // save writes case.json: everything it tells of is on the disk already.

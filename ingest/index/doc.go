@@ -44,7 +44,8 @@
 //	lock             held while the case is open
 //
 // An input counts when case.json lists it: that is the last thing written. A process killed at any moment leaves the case as it was at
-// that last moment; the input it was reading is read again by the next ingest. If the index does not hold what case.json
+// that last moment. Of the input that it was reading, case.json tells every few seconds how many blocks are there, see [begun]. Nobody finds them; the next ingest compares
+// the bytes that it reads with them, and as long as they are equal neither packs nor indexes anything. If the index does not hold what case.json
 // lists (it was removed, or damaged and then removed), opening the case for writing makes it again from the blocks.
 //
 // What this package does not do: it keeps no binaries (a module or core dump is listed, its bytes are not kept), and it keeps one

@@ -11,7 +11,7 @@ import (
 // Doc is an entry of an index: a stretch of lines, and what the records that begin in it tell.
 type Doc struct {
 	ID    string // unique; the same place of the same input has the same ID for ever
-	Input string // the input's id in the case: what [Index.DeleteInput] takes
+	Input string // the input's id in the case: what [Index.Delete] takes
 
 	// Terms are distinct, in lower case, at most 64 bytes long, and not always UTF-8: all words of all lines of the stretch and of the records that begin
 	// in it. They are searched in the field "text".
@@ -50,14 +50,14 @@ const TextField = "text"
 //   - Find gives every document that satisfies the expression, each once, in no particular order. It may give more than
 //     those, where being exact is dear (a [Pattern] that too many terms fit); for [All], [Term], and what [And] and [Or] make of them, it gives no others.
 //     An error ends the sequence.
-//   - DeleteInput removes all documents of an input and no other; there need not be any.
+//   - Delete removes all documents of an input whose ID is not less than from, and no other; there need not be any.
 //   - Inputs lists each Doc.Input of which there are documents. After a deletion it may still list an input that has no more.
 //   - Nothing is kept of what Add was given; it may be reused afterwards.
-//   - Any number of Find may run at once; Add, DeleteInput and Close are called by one goroutine, while nothing else runs.
+//   - Any number of Find may run at once; Add, Delete and Close are called by one goroutine, while nothing else runs.
 type Index interface {
 	Add(ctx context.Context, docs []Doc) error
 	Find(ctx context.Context, e Expr) iter.Seq2[string, error] // IDs
-	DeleteInput(ctx context.Context, input string) error
+	Delete(ctx context.Context, input, from string) error
 	Inputs(ctx context.Context) ([]string, error)
 	Close() error
 }

@@ -23,16 +23,17 @@ import (
 const (
 	// batchDocs is how many documents the index gets at once. More only cost memory.
 	batchDocs = 256
-	// saveBytes and saveEvery are how much a kill may cost, apart from the input that is being read.
+	// saveBytes and saveEvery are how much a kill may cost. Within an input only time counts: a case that grows fast need not wait for the disk all the time.
 	saveBytes = 64 << 20
 	saveEvery = 5 * time.Second
 )
 
 // IngestOptions say how [Case.Ingest] works.
 type IngestOptions struct {
-	Jobs     int                  // goroutines that cut and pack; 0: as many as there are cores
-	Progress func(Progress)       // called with each block, by one goroutine; may be nil
-	Begin    func(paths []string) // told by IngestFiles what it is going to read; may be nil
+	Jobs      int                  // goroutines that cut and pack; 0: as many as there are cores
+	Progress  func(Progress)       // called with each block, by one goroutine; may be nil
+	Begin     func(paths []string) // told by IngestFiles what it is going to read; may be nil
+	SaveEvery time.Duration        // how much work a kill may cost; 0: five seconds
 }
 
 // Progress is how far an ingest has come.
@@ -49,12 +50,13 @@ type Summary struct {
 	Unchanged int   `json:"unchanged"` // inputs that the case has already
 	Bytes     int64 `json:"bytes"`     // of what was added or replaced, unpacked
 	Lines     int64 `json:"lines"`
+	Resumed   int64 `json:"resumed,omitempty"` // so many of these bytes were kept by an ingest that had been killed or interrupted
 }
 
 // IngestFiles reads files, directories and archives into the case. Files that look the same as when all of them had been read are not opened: same
 // absolute path, size, time of modification, first and last 64 KiB. The others are read, and what turns out to have the same bytes costs no more.
 //
-// What was read to its end is in the case, whatever the error. A path that cannot be opened stops nothing and is an error at the end; one that
+// What was read to its end is in the case, whatever the error; what was begun is gone on with when it is read again. A path that cannot be opened stops nothing and is an error at the end; one that
 // the case itself lies in is refused.
 func (c *Case) IngestFiles(ctx context.Context, paths []string, files ingest.Options, o IngestOptions) (Summary, error) {
 	var s Summary
@@ -232,12 +234,15 @@ func (c *Case) ingest(ctx context.Context, corpus ingest.Corpus, o IngestOptions
 	if o.Jobs <= 0 {
 		o.Jobs = runtime.GOMAXPROCS(0)
 	}
+	if o.SaveEvery <= 0 {
+		o.SaveEvery = saveEvery
+	}
 	g := &ingester{c: c, o: o, s: s, known: map[string][]*input{}, placed: map[*ingest.Input]*input{}, next: c.state.Next,
-		table: c.blocks.table}
+		table: c.blocks.table, begun: c.state.Begun}
 	for _, in := range c.state.Inputs {
 		g.known[in.Origin] = append(g.known[in.Origin], in)
 	}
-	p, err := startPipeline(ctx, c, o.Jobs, cancel)
+	p, err := startPipeline(ctx, c, o, cancel)
 	if err != nil {
 		return err
 	}
@@ -297,6 +302,11 @@ func (c *Case) tidy() error {
 			used[e.Segment] = true
 		}
 	}
+	if u := c.state.Begun; u != nil {
+		for _, e := range c.blocks.table[u.Mark.Entries : u.Mark.Entries+u.Count] {
+			used[e.Segment] = true
+		}
+	}
 	return c.blocks.sweep(func(n uint32) bool { return used[n] })
 }
 
@@ -309,9 +319,10 @@ type ingester struct {
 	known  map[string][]*input      // by origin
 	placed map[*ingest.Input]*input // where each input of the corpus came to be
 	table  []entry                  // as it was at the beginning
+	begun  *begun                   // what an earlier ingest had begun; nil once it does not count any more
 	next   uint32                   // id of the next input
 	cur    *reading
-	begun  int
+	inputs int
 	bytes  int64
 }
 
@@ -319,6 +330,7 @@ type ingester struct {
 type reading struct {
 	in   *ingest.Input
 	old  *input    // what it is compared with; nil when there is nothing, or it differs
+	half bool      // old is what an earlier ingest had begun
 	same int       // so many blocks are equal
 	to   *input    // what it becomes; nil as long as it equals old
 	was  *input    // what it replaces
@@ -345,7 +357,7 @@ func (g *ingester) read(ctx context.Context, corpus ingest.Corpus) error {
 			g.begin(b)
 		}
 		if g.bytes += int64(len(b.Data)); g.o.Progress != nil {
-			g.o.Progress(Progress{b.Input.Path, g.begun, g.bytes})
+			g.o.Progress(Progress{b.Input.Path, g.inputs, g.bytes})
 		}
 		if err := g.block(b); err != nil {
 			return errors.Join(append(failed, err)...)
@@ -367,7 +379,7 @@ func (g *ingester) read(ctx context.Context, corpus ingest.Corpus) error {
 
 // begin looks for what the case has of an input, given its first block.
 func (g *ingester) begin(b *ingest.Block) {
-	g.begun++
+	g.inputs++
 	g.cur = &reading{in: b.Input}
 	if b.Input.SHA256 == "" {
 		g.cur.sum = sha256.New()
@@ -381,6 +393,10 @@ func (g *ingester) begin(b *ingest.Block) {
 	}
 	if len(old) > 0 {
 		g.cur.old, g.cur.was = old[len(old)-1], old[len(old)-1]
+	}
+	// The documents of a structured document depend on all of it.
+	if u := g.begun; u != nil && u.Path == b.Input.Path && u.Origin == origin(u.Path) && !b.Input.IsDocument() {
+		g.cur.old, g.cur.half = &input{ID: u.ID, Start: u.Mark.Entries, Count: u.Count}, true
 	}
 }
 
@@ -397,12 +413,15 @@ func (g *ingester) block(b *ingest.Block) error {
 	if cur.sum != nil {
 		cur.sum.Write(b.Data)
 	}
-	if cur.to == nil && cur.old != nil {
-		data, err := g.stored(cur.old, cur.same)
-		if err == nil && bytes.Equal(data, b.Data) && (g.table[cur.old.Start+cur.same].Tail != 0) == b.Tail {
+	for cur.to == nil && cur.old != nil {
+		if g.equal(b) {
 			cur.same++
 			b.Release()
 			return nil
+		}
+		if cur.half && cur.same == 0 { // not what was begun
+			cur.old, cur.half = cur.was, false
+			continue
 		}
 		_, after := b.Context()
 		if err := g.replay(slices.Concat(b.Data, after)); err != nil {
@@ -410,35 +429,72 @@ func (g *ingester) block(b *ingest.Block) error {
 		}
 	}
 	if cur.to == nil {
-		g.start()
+		g.start(g.next, -1)
 	}
 	g.p.block(cur.to.ID, b)
 	return nil
 }
 
-// start gives the input that is being read an entry of its own.
-func (g *ingester) start() {
-	g.cur.to = &input{ID: g.next}
-	g.next++
-	g.p.begin(g.cur.to)
+// equal reports whether a block is the next one of what the input is compared with.
+func (g *ingester) equal(b *ingest.Block) bool {
+	data, err := g.stored(g.cur.old, g.cur.same)
+	return err == nil && bytes.Equal(data, b.Data) && (g.table[g.cur.old.Start+g.cur.same].Tail != 0) == b.Tail
 }
 
-// replay takes the blocks that were equal so far from the store: the input differs, and is read anew from its beginning. rest is what
-// follows after them.
+// start gives the input that is being read an entry of its own, or, with keep, goes on with that of an earlier ingest.
+func (g *ingester) start(id uint32, keep int) {
+	g.cur.to = &input{ID: id}
+	g.next = max(g.next, id+1)
+	path := g.cur.in.Path
+	g.p.begin(&beginning{to: g.cur.to, path: path, origin: origin(path), keep: keep, read: g.cur.half})
+	g.begun = nil
+}
+
+// replay takes the blocks that were equal so far from the store, up to which the input is what the case has. If that was begun, the input goes on behind it. Otherwise it
+// differs, and is worked on from its beginning. rest is what follows after these blocks.
 func (g *ingester) replay(rest []byte) error {
 	old, n := g.cur.old, g.cur.same
-	if g.cur.in.Path == "-" && n < old.Count-1 {
+	entries := g.table[old.Start : old.Start+n]
+	block := func(i int) (*ingest.Block, error) {
+		return assemble(g.cur.in, entries, i, func(i int) ([]byte, error) { return g.stored(old, i) }, rest)
+	}
+	if g.cur.half && n == old.Count {
+		return g.resume(old.ID, entries, block)
+	}
+	if !g.cur.half && g.cur.in.Path == "-" && n < old.Count-1 {
 		g.cur.was = nil // something else that begins alike
 	}
-	g.start()
+	g.start(g.next, -1)
 	g.cur.old = nil
-	entries := g.table[old.Start : old.Start+n]
 	for i := range n {
-		b, err := assemble(g.cur.in, entries, i, func(i int) ([]byte, error) { return g.stored(old, i) }, rest)
+		b, err := block(i)
 		if err != nil {
 			return err
 		}
 		g.p.block(g.cur.to.ID, b)
+	}
+	return nil
+}
+
+// resume goes on with an input that was begun. The last blocks, whose records may reach beyond what was known, are worked on again; they are read before their
+// place in the store is written to.
+func (g *ingester) resume(id uint32, entries []entry, block func(int) (*ingest.Block, error)) error {
+	keep := proved(entries)
+	var again []*ingest.Block
+	for i := keep; i < len(entries); i++ {
+		b, err := block(i)
+		if err != nil {
+			return err
+		}
+		again = append(again, b)
+	}
+	for _, e := range entries[:keep] {
+		g.s.Resumed += int64(e.Bytes)
+	}
+	g.start(id, keep)
+	g.cur.old = nil
+	for _, b := range again {
+		g.p.block(id, b)
 	}
 	return nil
 }
@@ -449,12 +505,12 @@ func (g *ingester) finish() error {
 	if g.cur = nil; cur == nil {
 		return nil
 	}
-	if cur.to == nil && cur.same == cur.old.Count {
+	if cur.to == nil && cur.same == cur.old.Count && !cur.half {
 		g.s.Unchanged++
 		g.placed[cur.in] = cur.old
 		return nil
 	}
-	if cur.to == nil { // it has become shorter
+	if cur.to == nil { // it has become shorter, or ended where the earlier ingest did
 		g.cur = cur
 		if err := g.replay(nil); err != nil {
 			return err
@@ -520,7 +576,7 @@ func (g *ingester) name(to *input) string {
 
 // bare takes an input that has no blocks.
 func (g *ingester) bare(in *ingest.Input) {
-	g.begun++
+	g.inputs++
 	var was *input
 	if old := g.known[origin(in.Path)]; len(old) > 0 {
 		was = old[len(old)-1]
@@ -533,6 +589,6 @@ func (g *ingester) bare(in *ingest.Input) {
 	to := &input{ID: g.next}
 	g.next++
 	g.record(in, to, was, in.SHA256)
-	g.p.begin(to)
+	g.p.begin(&beginning{to: to, path: in.Path, origin: origin(in.Path), keep: -1})
 	g.p.finish(to, was)
 }

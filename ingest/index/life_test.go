@@ -349,7 +349,7 @@ func TestHelper(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.IngestFiles(context.Background(), args[2:], ingest.Options{BlockSize: 20_000}, index.IngestOptions{}); err != nil {
+		if _, err := c.IngestFiles(context.Background(), args[2:], ingest.Options{BlockSize: 20_000}, index.IngestOptions{SaveEvery: time.Millisecond}); err != nil {
 			t.Fatal(err)
 		}
 		c.Close()
@@ -461,6 +461,9 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, "after the kills", want, dir)
+	if w, g := documents(t, want), documents(t, dir); w != g {
+		t.Errorf("after the kills the index has other documents:\n%s", difference(w, g))
+	}
 }
 
 // same compares two cases.

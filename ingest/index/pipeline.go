@@ -24,20 +24,30 @@ type pipeline struct {
 
 	// Of collect:
 	cur     *input    // begun and not finished
-	mark    end       // where the store ended then
+	over    bool      // interrupted: what comes now has gaps before it
+	begun   *begun    // what case.json tells of it
 	before  time.Time // of the last record of cur that tells a time
 	docs    []Doc
-	stale   []string // replaced inputs whose documents are to be deleted once case.json does not list them
+	stale   []string // inputs whose documents are to be deleted once case.json does not tell of them
 	unsaved int64    // bytes finished since case.json was written
-	pending bool     // something is
+	pending bool     // something is to be told there
 	saved   time.Time
+	every   time.Duration
 }
 
 // step is what collect does next: begin an input, take a block, finish an input.
 type step struct {
-	begin       *input
+	begin       *beginning
 	block       chan *prepared
 	finish, was *input
+}
+
+// beginning is an input with what case.json tells of it before it is finished.
+type beginning struct {
+	to           *input
+	path, origin string
+	keep         int  // so many blocks of the input that an earlier ingest has begun stay; -1: a new one
+	read         bool // the blocks of that other one are still being read
 }
 
 type job struct {
@@ -46,10 +56,10 @@ type job struct {
 	done  chan *prepared
 }
 
-func startPipeline(ctx context.Context, c *Case, jobs int, stop context.CancelCauseFunc) (*pipeline, error) {
-	p := &pipeline{ctx: ctx, stop: stop, c: c, steps: make(chan step, 2*jobs), work: make(chan job), gone: make(chan struct{}),
-		ended: make(chan struct{}), saved: time.Now()}
-	for range jobs {
+func startPipeline(ctx context.Context, c *Case, o IngestOptions, stop context.CancelCauseFunc) (*pipeline, error) {
+	p := &pipeline{ctx: ctx, stop: stop, c: c, steps: make(chan step, 2*o.Jobs), work: make(chan job), gone: make(chan struct{}),
+		ended: make(chan struct{}), saved: time.Now(), every: o.SaveEvery}
+	for range o.Jobs {
 		enc, err := newEncoder()
 		if err != nil {
 			return nil, err
@@ -76,7 +86,7 @@ func (p *pipeline) send(s step) {
 	}
 }
 
-func (p *pipeline) begin(to *input) { p.send(step{begin: to}) }
+func (p *pipeline) begin(b *beginning) { p.send(step{begin: b}) }
 
 func (p *pipeline) finish(to, was *input) { p.send(step{finish: to, was: was}) }
 
@@ -96,7 +106,7 @@ func (p *pipeline) end() {
 	close(p.work)
 }
 
-// collect works until the end, then drops the input that was not finished, and saves.
+// collect works until the end, and saves; an input that was not finished waits for the next ingest.
 func (p *pipeline) collect() {
 	defer close(p.ended)
 	for more := true; more; {
@@ -115,26 +125,73 @@ func (p *pipeline) collect() {
 		}
 	}
 	if p.failed == nil {
-		p.failed = errors.Join(p.abandon(), p.save())
+		p.suspend()
+		p.failed = p.save()
 	}
 	p.c.failed = p.failed
 }
 
 func (p *pipeline) step(s step) error {
 	switch {
+	case p.over:
 	case s.begin != nil:
-		p.cur, p.before, p.mark = s.begin, time.Time{}, p.c.blocks.end
-		p.cur.Start = p.mark.Entries
+		return p.start(s.begin)
 	case s.block != nil:
 		b := <-s.block
 		if b != nil && p.cur != nil {
 			return p.take(b)
 		}
-		return p.abandon() // interrupted
+		p.over = true
 	case s.finish == p.cur:
 		return p.done(s.was)
 	}
 	return nil
+}
+
+// start begins an input, or goes on with the one that an earlier ingest has begun. Only the last blocks of the store can be gone on with, so when it is another,
+// those of that one go.
+func (p *pipeline) start(b *beginning) error {
+	p.cur, p.before = b.to, time.Time{}
+	u := p.c.state.Begun
+	switch {
+	case u != nil && b.keep >= 0:
+		if err := p.goOn(u, b.keep); err != nil {
+			return fmt.Errorf("going on with %s: %w", u.Path, err)
+		}
+		p.cur.Start, p.cur.Count = u.Mark.Entries, b.keep
+		p.begun = u
+		return nil
+	case u != nil && b.read:
+		p.c.state.Begun, p.stale = nil, append(p.stale, u.key())
+	case u != nil:
+		if err := p.flush(); err != nil { // forget saves
+			return err
+		}
+		if err := p.c.forget(); err != nil {
+			return fmt.Errorf("dropping what there was of %s: %w", u.Path, err)
+		}
+	}
+	mark := p.c.blocks.end
+	p.cur.Start = mark.Entries
+	p.begun = &begun{p.cur.ID, b.path, b.origin, mark, 0, p.c.index != nil}
+	return nil
+}
+
+// goOn drops all but the first blocks of an input that was begun. Until they have been replaced by the same ones, case.json tells of more than there is.
+func (p *pipeline) goOn(u *begun, keep int) error {
+	at := u.Mark
+	if at.Entries += keep; keep > 0 {
+		e := p.c.blocks.table[at.Entries-1]
+		at.Segment, at.Pos = e.Segment, e.Pos+int64(e.Packed)
+	}
+	if keep < u.Count {
+		p.before = p.c.blocks.table[at.Entries].Before.time()
+	}
+	u.Count = keep
+	if err := p.c.blocks.trim(at); err != nil || p.c.index == nil {
+		return err
+	}
+	return p.c.index.Delete(context.WithoutCancel(p.ctx), u.key(), ref{input: u.ID, block: keep}.id())
 }
 
 // take puts a block into the store, and its documents on their way into the index.
@@ -144,16 +201,39 @@ func (p *pipeline) take(b *prepared) error {
 		return fmt.Errorf("writing a block: %w", err)
 	}
 	p.cur.Count++
-	if p.c.index == nil {
+	if p.c.index != nil {
+		for i := range b.docs {
+			p.docs = append(p.docs, b.docs[i].doc)
+		}
+		if len(p.docs) >= batchDocs {
+			if err := p.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if time.Since(p.saved) < p.every {
 		return nil
 	}
-	for i := range b.docs {
-		p.docs = append(p.docs, b.docs[i].doc)
+	p.note()
+	return p.save()
+}
+
+// note tells case.json how far the input has come that is being read.
+func (p *pipeline) note() {
+	u := *p.begun
+	u.Count = p.cur.Count
+	p.c.state.Begun, p.c.state.Next, p.pending = &u, u.ID+1, true
+}
+
+// suspend leaves the input that was begun and not finished to the next ingest.
+func (p *pipeline) suspend() {
+	if p.cur == nil {
+		return
 	}
-	if len(p.docs) < batchDocs {
-		return nil
+	if p.cur.Count > 0 {
+		p.note()
 	}
-	return p.flush()
+	p.cur = nil
 }
 
 func (p *pipeline) flush() error {
@@ -177,10 +257,10 @@ func (p *pipeline) done(was *input) error {
 	} else {
 		st.Inputs = append(st.Inputs, p.cur)
 	}
-	st.Next = p.cur.ID + 1
+	st.Next, st.Begun = p.cur.ID+1, nil
 	p.unsaved += p.cur.Bytes
 	p.pending, p.cur = true, nil
-	if p.unsaved < saveBytes && time.Since(p.saved) < saveEvery {
+	if p.unsaved < saveBytes && time.Since(p.saved) < p.every {
 		return nil
 	}
 	return p.save()
@@ -199,27 +279,10 @@ func (p *pipeline) save() error {
 		if p.c.index == nil {
 			break
 		}
-		if err := p.c.index.DeleteInput(context.WithoutCancel(p.ctx), key); err != nil {
+		if err := p.c.index.Delete(context.WithoutCancel(p.ctx), key, ""); err != nil {
 			return fmt.Errorf("removing from the index what was replaced: %w", err)
 		}
 	}
 	p.stale = nil
 	return nil
-}
-
-// abandon drops the input that was begun and not finished.
-func (p *pipeline) abandon() error {
-	if p.cur == nil {
-		return nil
-	}
-	key := p.cur.key()
-	p.cur = nil
-	p.docs = slices.DeleteFunc(p.docs, func(d Doc) bool { return d.Input == key })
-	if err := p.c.blocks.trim(p.mark); err != nil {
-		return err
-	}
-	if p.c.index == nil {
-		return nil
-	}
-	return p.c.index.DeleteInput(context.WithoutCancel(p.ctx), key)
 }

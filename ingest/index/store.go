@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -139,6 +140,14 @@ func (s *store) whole(first, n int) bool {
 	return true
 }
 
+// prefix is how many of blocks first to first+n-1 are there without a gap.
+func (s *store) prefix(first, n int) int {
+	for n > 0 && !s.whole(first, n) {
+		n--
+	}
+	return n
+}
+
 // size of a segment; 0 when it is not there.
 func (s *store) size(segment uint32) int64 {
 	f, err := s.file(segment)
@@ -193,7 +202,7 @@ func (s *store) trim(at end) error {
 	if s.wtab, err = openAt(filepath.Join(s.dir, "table"), int64(at.Entries)*entrySize); err != nil {
 		return err
 	}
-	s.end, s.table = at, s.table[:min(len(s.table), at.Entries)]
+	s.end, s.table = at, slices.Clip(s.table[:min(len(s.table), at.Entries)]) // who has the old table may still look at it
 	return nil
 }
 

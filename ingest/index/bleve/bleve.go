@@ -253,13 +253,16 @@ func within(w index.Within) query.Query {
 	return query.NewConjunctionQuery(list)
 }
 
-// DeleteInput implements [index.Index].
-func (x *Index) DeleteInput(ctx context.Context, input string) error {
+// Delete implements [index.Index].
+func (x *Index) Delete(ctx context.Context, input, from string) error {
 	for {
 		var ids []string
 		for id, err := range x.Find(ctx, index.Term{Field: inputField, Text: input}) {
 			if err != nil {
 				return err
+			}
+			if id < from {
+				continue
 			}
 			if ids = append(ids, id); len(ids) == 10_000 {
 				break

@@ -386,8 +386,8 @@ func (x *Index) hits(ctx context.Context, query any) iter.Seq2[*elastic.Hit, err
 	}
 }
 
-// DeleteInput implements [index.Index].
-func (x *Index) DeleteInput(ctx context.Context, input string) error {
+// Delete implements [index.Index]. The id of a record begins with that of its stretch.
+func (x *Index) Delete(ctx context.Context, input, from string) error {
 	x.dirty = true
 	next, stop := iter.Pull2(x.hits(ctx, object{"term": object{inputField: latin(input)}}))
 	defer stop()
@@ -395,6 +395,9 @@ func (x *Index) DeleteInput(ctx context.Context, input string) error {
 	var failed error
 	err := x.bulk().run(ctx, func(to *bytes.Buffer) (a action, ok bool) {
 		h, err, ok := next()
+		for ok && err == nil && unlatin(h.ID) < from {
+			h, err, ok = next()
+		}
 		if failed = errors.Join(failed, err); !ok || err != nil {
 			return a, false
 		}

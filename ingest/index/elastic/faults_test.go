@@ -56,7 +56,8 @@ func fill(dir string, e index.Engine, paths ...string) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.IngestFiles(context.Background(), paths, ingest.Options{BlockSize: 20_000}, index.IngestOptions{})
+	// Saved often, so that what is killed has something to go on with.
+	_, err = c.IngestFiles(context.Background(), paths, ingest.Options{BlockSize: 20_000}, index.IngestOptions{SaveEvery: 20 * time.Millisecond})
 	return errors.Join(err, c.Close())
 }
 

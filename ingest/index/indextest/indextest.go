@@ -132,8 +132,8 @@ func empty(s *suite) {
 	if list, err := s.x.Inputs(context.Background()); err != nil || len(list) > 0 {
 		s.Errorf("Inputs() = %v, %v; want none", list, err)
 	}
-	if err := s.x.DeleteInput(context.Background(), "1"); err != nil {
-		s.Errorf("DeleteInput of an input that is not there: %v", err)
+	if err := s.x.Delete(context.Background(), "1", ""); err != nil {
+		s.Errorf("Delete of an input that is not there: %v", err)
 	}
 }
 
@@ -274,8 +274,14 @@ func deleting(s *suite) {
 		docs = append(docs, doc(fmt.Sprint("a", i), "1", "x"), doc(fmt.Sprint("b", i), "10", "x"))
 	}
 	s.add(docs...)
-	if err := s.x.DeleteInput(context.Background(), "1"); err != nil {
-		s.Fatalf("DeleteInput: %v", err)
+	if err := s.x.Delete(context.Background(), "1", "a7"); err != nil {
+		s.Fatalf("Delete: %v", err)
+	}
+	if got := s.find(text("x")); len(got) != 98 || !slices.Contains(got, "a69"[:2]) || slices.Contains(got, "a7") || slices.Contains(got, "a8") || slices.Contains(got, "a9") {
+		s.Errorf("after deleting what input 1 has from a7 on, %d documents are found: %v; want 98, without a7, a8 and a9", len(got), got)
+	}
+	if err := s.x.Delete(context.Background(), "1", ""); err != nil {
+		s.Fatalf("Delete: %v", err)
 	}
 	if got := s.find(text("x")); len(got) != 51 || got[0] != "b0" {
 		s.Errorf("after deleting input 1, %d documents are found, beginning with %v; want 51 of inputs 10 and 2", len(got), got[:1])
@@ -292,8 +298,8 @@ func deleting(s *suite) {
 
 func reopening(s *suite) {
 	s.add(doc("a", "1", "x"), doc("b", "2", "y"))
-	if err := s.x.DeleteInput(context.Background(), "1"); err != nil {
-		s.Fatalf("DeleteInput: %v", err)
+	if err := s.x.Delete(context.Background(), "1", ""); err != nil {
+		s.Fatalf("Delete: %v", err)
 	}
 	s.add(doc("c", "3", "x"))
 	s.close()
