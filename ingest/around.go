@@ -79,3 +79,35 @@ func (b *Block) linesAfter(pos int) []byte {
 	}
 	return b.buf[from : end-1]
 }
+
+// Page gives the physical lines around a line of the block, the one that offset lies in: at most n before it, and n from it on, as far as the
+// block and what it knows of its surroundings reach; and the number of the first. There are none when offset is not in the block. The
+// bytes belong to the block.
+func (b *Block) Page(offset int64, n int) (first int64, lines [][]byte) {
+	at := int(offset - b.bufOffset())
+	if at < b.lo || at >= b.hi {
+		return 0, nil
+	}
+	at = bytes.LastIndexByte(b.buf[:at], '\n') + 1
+	from := at
+	for range n {
+		i := bytes.LastIndexByte(b.buf[:max(from-1, 0)], '\n')
+		if i < 0 && b.bufOffset() > 0 {
+			break // it begins before what is known
+		}
+		from = i + 1
+	}
+	first = b.Line + int64(bytes.Count(b.buf[b.lo:max(from, b.lo)], newline)) - int64(bytes.Count(b.buf[min(from, b.lo):b.lo], newline))
+	end := at
+	for range n {
+		i := bytes.IndexByte(b.buf[end:], '\n')
+		if i < 0 {
+			if end < b.hi || len(b.buf)-b.hi < contextAfter {
+				end = len(b.buf) // the last line of the input, or as much of a very long one as is kept
+			}
+			break
+		}
+		end += i + 1
+	}
+	return first, bytes.Split(bytes.TrimSuffix(b.buf[from:end], newline), newline)
+}

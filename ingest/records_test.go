@@ -265,3 +265,47 @@ func checkPlaces(t *testing.T, name string, data []byte) {
 		t.Errorf("%s: the blocks have %d lines, want %d (%v)", name, lines, want, in.Kind)
 	}
 }
+
+// The lines around an offset are those of the file, whatever the blocks.
+func TestPage(t *testing.T) {
+	var file strings.Builder
+	for i := range 3000 {
+		file.WriteString(strings.Repeat("x", i*7919%157) + fmt.Sprintf(" %d\n", i+1))
+	}
+	file.WriteString("the last line, without an end")
+	text := file.String()
+	path := filepath.Join(t.TempDir(), "x.log")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Split(text, "\n")
+	for _, size := range []int{1, 300, 5000, BlockSize} {
+		offset := int64(0)
+		number := 0
+		asked := 0
+		for b, err := range Files([]string{path}, Options{BlockSize: size}).Blocks(context.Background(), nil) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for ; number < len(all) && offset < b.Offset+int64(len(b.Data)); number++ {
+				if number%97 == 0 || number < 3 || number > len(all)-3 {
+					asked++
+					middle := offset + int64(len(all[number])/2)
+					first, lines := b.Page(middle, 20)
+					want := all[max(0, number-20):min(len(all), number+20)]
+					if got := strings.Split(string(bytes.Join(lines, newline)), "\n"); first != int64(max(0, number-20)+1) || strings.Join(got, "\n") != strings.Join(want, "\n") {
+						t.Fatalf("blocks of %d: Page at line %d: %d lines from %d, want %d from %d: %q", size, number+1, len(lines), first, len(want), max(0, number-20)+1, lines)
+					}
+				}
+				offset += int64(len(all[number]) + 1)
+			}
+			if first, lines := b.Page(b.Offset+int64(len(b.Data)), 5); lines != nil {
+				t.Errorf("Page after the end of the block: %d, %q", first, lines)
+			}
+			b.Release()
+		}
+		if asked < 30 {
+			t.Errorf("blocks of %d: only %d lines were asked for", size, asked)
+		}
+	}
+}
