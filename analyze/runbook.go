@@ -100,7 +100,7 @@ var capturedPlaceholders = []string{"url", "status", "runtime", "sha256"}
 
 // Commands lists the commands of the program. The knowledge names later ones too: what needs a command that is not here is left out of
 // runbooks until it is. A test of the program keeps the list true.
-var Commands = []string{"analyze", "ingest", "search", "timeline", "rules", "runbook", "collect", "compare", "symbolize", "replay", "inspect", "preflight", "serve", "completion", "version", "help"}
+var Commands = []string{"analyze", "browse", "ingest", "search", "timeline", "rules", "runbook", "collect", "compare", "symbolize", "replay", "inspect", "preflight", "serve", "completion", "version", "help"}
 
 var ownCommand = regexp.MustCompile(`wasmortem ([a-z]+)`)
 

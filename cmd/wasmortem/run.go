@@ -100,6 +100,7 @@ and says what failed first, why, how sure that is, and what to do.
 
   wasmortem analyze bug-report.tar.gz              the main job: incidents and runbooks
   kubectl logs POD -c istio-proxy | wasmortem analyze -
+  wasmortem browse bug-report.tar.gz               the same, screen by screen on a terminal
   wasmortem ingest logs/ --case monday             keep them, to search and to analyse again
   wasmortem search 'panicked' --case monday        exact records, in order of time
   wasmortem symbolize --module plugin.wasm log     source lines of a backtrace
@@ -123,7 +124,7 @@ Every flag can be set in the environment (WASMORTEM_FORMAT=json) or in a configu
 		return usage("%s (see: %s --help)", text, cmd.CommandPath())
 	})
 	for _, c := range []*cobra.Command{
-		a.analyzeCommand(), a.ingestCommand(), a.searchCommand(), a.timelineCommand(),
+		a.analyzeCommand(), a.browseCommand(), a.ingestCommand(), a.searchCommand(), a.timelineCommand(),
 		a.symbolizeCommand(), a.replayCommand(),
 		a.inspectCommand(), a.preflightCommand(),
 		a.rulesCommand(), a.runbookCommand(),

@@ -14,14 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onTerminal runs a command line with standard output and error on a pseudo terminal of 12 lines with 80 columns, and gives what it shows.
-func onTerminal(t *testing.T, env map[string]string, args ...string) (code int, shown string) {
+// pseudoTerminal makes a terminal; what is written to the slave is read from the master.
+func pseudoTerminal(t *testing.T, rows, cols int) (master, slave *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
 		t.Skipf("opening a pseudo terminal: %v (a container needs /dev/ptmx and /dev/pts)", err)
 	}
-	defer master.Close()
 	fd := int(master.Fd())
 	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	if err != nil {
@@ -30,13 +29,20 @@ func onTerminal(t *testing.T, env map[string]string, args ...string) (code int, 
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 12, Col: 80}); err != nil {
+	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: uint16(rows), Col: uint16(cols)}); err != nil {
 		t.Fatal(err)
 	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
+	if slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
 		t.Fatal(err)
 	}
+	return master, slave
+}
+
+// onTerminal runs a command line with standard output and error on a pseudo terminal of 12 lines with 80 columns, and gives what it shows.
+func onTerminal(t *testing.T, env map[string]string, args ...string) (code int, shown string) {
+	t.Helper()
+	master, slave := pseudoTerminal(t, 12, 80)
+	defer master.Close()
 	all := make(chan string)
 	go func() {
 		b, _ := io.ReadAll(master) // ends with an error when the other side is closed
