@@ -42,6 +42,7 @@ func Run(ctx context.Context, corpus ingest.Corpus, o Options) (*Report, error) 
 	r := &Report{Schema: Schema, Inputs: []Input{}, InputsTotal: len(inputs), Incidents: []Incident{}, Stats: Stats{Skipped: []string{}}}
 	r.Tool = Tool{Version: o.Version, Commit: o.Commit, Rules: set.Sum, Overrides: append([]string{}, set.Overrides...)}
 	missing := gaps(inputs)
+	back := clocksSetBack(s.matches)
 	for i, in := range inputs {
 		r.Stats.Bytes += in.Bytes
 		r.Stats.Lines += in.Lines
@@ -49,6 +50,9 @@ func Run(ctx context.Context, corpus ingest.Corpus, o Options) (*Report, error) 
 			r.Inputs = append(r.Inputs, Input{Path: in.Path, Kind: in.Kind, Format: in.Format, Bytes: in.Bytes, Lines: in.Lines, Records: s.records[in],
 				First: NewTime(in.First), Last: NewTime(in.Last), SHA256: in.SHA256, Warnings: append([]string{}, in.Warnings...), Error: strings.TrimPrefix(in.Err, "reading "+in.Path+": ")})
 			if note := missing[in]; note != "" {
+				r.Inputs[i].Warnings = append(r.Inputs[i].Warnings, note)
+			}
+			if note := back[in]; note != "" {
 				r.Inputs[i].Warnings = append(r.Inputs[i].Warnings, note)
 			}
 		}
@@ -73,6 +77,22 @@ func Run(ctx context.Context, corpus ingest.Corpus, o Options) (*Report, error) 
 	b.symbols.strangers(r)
 	r.Stats.Seconds = now().Sub(start).Seconds()
 	return r, err
+}
+
+// clocksSetBack says for each input where its clock goes back, as far as records that matched show it.
+func clocksSetBack(m *rules.Matches) map[*ingest.Input]string {
+	notes := map[*ingest.Input]string{}
+	for _, b := range m.Backs() {
+		if notes[b.Input] != "" {
+			continue // of another proxy in the same input
+		}
+		note := fmt.Sprintf("the clock goes back by %s between lines %d and %d", b.By.Round(time.Second), b.Before, b.After)
+		if b.Times > 1 {
+			note += fmt.Sprintf(", and %d times more", b.Times-1)
+		}
+		notes[b.Input] = note + ": it was set, or lines of another time follow; what happened before what is in doubt there"
+	}
+	return notes
 }
 
 // demote makes remarks of what hurts a few requests but is no plugin's fault, where a plugin or the process failed in the same proxy: upstream

@@ -1,6 +1,7 @@
 package analyze
 
 import (
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -255,7 +256,21 @@ func cycle(b, a *failure) bool {
 
 // follows reports whether b can be a consequence of a by time.
 func follows(a, b *failure) bool {
-	return a.first.IsZero() || b.last.IsZero() || !b.last.Before(a.first.Add(-slack))
+	return a.first.IsZero() || b.last.IsZero() || !b.last.Before(a.first.Add(-slack)) || continued(a, b)
+}
+
+// continued reports whether b follows upon a in a log whose clock goes back between them.
+func continued(a, b *failure) bool {
+	for _, x := range a.findings {
+		for _, f := range x.Anchors {
+			for _, y := range b.findings {
+				if slices.ContainsFunc(y.Anchors, f.ContinuedBy) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 func before(a, b *failure) bool {

@@ -584,7 +584,7 @@ func (x *ruleMatches) number(c *Cond, a *Found) (n int64) {
 
 // distance between two matches, for choosing the nearest: by time, else by lines.
 func distance(a, b *Found) time.Duration {
-	if !a.Record.Time.IsZero() && !b.Record.Time.IsZero() {
+	if !across(a, b) && !a.Record.Time.IsZero() && !b.Record.Time.IsZero() {
 		return apart(a.Record.Time, b.Record.Time)
 	}
 	d := a.Record.Line - b.Record.Line
@@ -620,7 +620,7 @@ func near(c *Cond, a, f *Found) bool {
 		return true
 	}
 	ta, tf := a.Record.Time, f.Record.Time
-	if ta.IsZero() || tf.IsZero() {
+	if byLine := across(a, f) && apart(ta, tf) > max(c.Before, c.After, c.Around); byLine || ta.IsZero() || tf.IsZero() {
 		if a.Record.Input != f.Record.Input {
 			return false
 		}

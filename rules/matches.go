@@ -19,7 +19,120 @@ type Found struct {
 	Around   *Around   // the lines beside it; nil when they were not kept, see [Matches.Add]
 	seq      int       // order of arrival
 	key      groupKey  // which group it belongs to, see [Found.group]
+	course   *course   // of the log that it stands in
+	part     int       // how often time had gone back in that log
 }
+
+// course is how the times of one proxy's lines go in one input.
+type course struct {
+	place coursePlace
+	back  Back
+	last  time.Time // of the last line
+	line  int64
+	parts int
+}
+
+// Back is where the clock of a log goes back: it was set, or the lines of an earlier time follow.
+type Back struct {
+	Input         *ingest.Input
+	By            time.Duration // how far, the first time
+	Before, After int64         // the last line known from before it, and the first one behind it
+	Times         int           // how often it happens
+}
+
+const (
+	// setBack is from when on a time before that of the line above is no disorder of threads and shippers; entries of access logs wait in a buffer.
+	setBack, setBackAccess = 10 * time.Second, time.Minute
+	// maxParts is how often that may happen in a log that is in order otherwise.
+	maxParts = 16
+)
+
+// see notes the time of a match.
+func (m *Matches) see(f *Found) {
+	r := f.Record
+	if r.Input == nil || r.Input.NewestFirst() || r.Input.IsDocument() {
+		return
+	}
+	c := m.course // most matches are of the same log as the one before
+	if k := (coursePlace{r.Input, f.Proxy}); c == nil || c.place != k {
+		c = m.courseOf(k)
+	}
+	if c == nil {
+		return
+	}
+	m.course = c
+	if t, least := writtenAt(r); !t.IsZero() && r.Line > c.line {
+		d := c.last.Sub(t)
+		if d >= least {
+			if c.parts++; c.parts == 1 {
+				c.back.By, c.back.Before, c.back.After = d, c.line, r.Line
+			}
+		}
+		if d >= least || d <= 0 {
+			c.last = t
+		}
+		c.line = r.Line
+	}
+	f.course, f.part = c, c.parts
+}
+
+// courseOf is nil when there are too many.
+func (m *Matches) courseOf(k coursePlace) *course {
+	c := m.courses[k]
+	if c == nil && len(m.courses) < maxGroups {
+		if m.courses == nil {
+			m.courses = map[coursePlace]*course{}
+		}
+		c = &course{place: k, back: Back{Input: k.input}}
+		m.courses[k] = c
+		m.inCourse = append(m.inCourse, c)
+	}
+	return c
+}
+
+// writtenAt is when a record was written as far as it tells, and what is no disorder any more. An entry of an access log carries the time when
+// its request began, and is written when that ends.
+func writtenAt(r *ingest.Record) (t time.Time, least time.Duration) {
+	switch {
+	case r.Time.IsZero():
+	case r.Kind == ingest.KindLog || r.Kind == ingest.KindAgent:
+		return r.Time, setBack
+	case r.Kind == ingest.KindAccess && r.Access != nil && r.Access.Duration >= 0:
+		return r.Time.Add(r.Access.Duration), setBackAccess
+	}
+	return time.Time{}, 0
+}
+
+type coursePlace struct {
+	input *ingest.Input
+	proxy string
+}
+
+// Backs lists the inputs in which the time goes back, in order of arrival.
+func (m *Matches) Backs() []Back {
+	var list []Back
+	for _, c := range m.inCourse {
+		if c.parts > 0 {
+			c.back.Times = c.parts
+			list = append(list, c.back)
+		}
+	}
+	return list
+}
+
+// back reports whether the time goes back somewhere in the log that the match stands in, and that log is in order otherwise.
+func (f *Found) back() bool {
+	return f.course != nil && f.course.parts > 0 && f.course.parts <= maxParts
+}
+
+// across reports whether the time goes back between two matches that stand so close to each other in one log that their lines tell their order better.
+func across(a, b *Found) bool {
+	d := a.Record.Line - b.Record.Line
+	return a.part != b.part && a.course == b.course && a.back() && d <= nearLines && d >= -nearLines
+}
+
+// ContinuedBy reports whether g follows upon f by the order of lines, although its time is earlier: the clock goes back between them.
+func (f *Found) ContinuedBy(g *Found) bool { return across(f, g) && f.seq < g.seq }
 
 // Around is what stands in the input directly before and after a record, see [ingest.Block.Around].
 type Around struct{ Before, After string }
@@ -168,6 +281,9 @@ type Matches struct {
 	seq      int
 	kept     int
 	index    map[int]map[string]*ruleMatches // rule → proxy
+	courses  map[coursePlace]*course
+	inCourse []*course // in order of arrival
+	course   *course   // of the last match
 }
 
 type groupKey struct {
@@ -215,6 +331,7 @@ func (m *Matches) Add(f *Found) bool {
 	if in := f.Record.Input; in != nil && in.NewestFirst() {
 		f.seq = -m.seq
 	}
+	m.see(f)
 	n := keep
 	if m.kept >= maxKept {
 		n = few
@@ -299,6 +416,7 @@ type ruleMatches struct {
 	groups  []*Group
 	kept    []*Found // those that tell their time, in its order, then the others in order of arrival
 	timed   int      // how many of kept tell their time
+	back    []*Found // those in whose log the time goes back, in order of arrival
 	threads map[string]*ruleMatches
 }
 
@@ -369,11 +487,17 @@ func (x *ruleMatches) sort() {
 		}
 		return x.kept[i].seq < x.kept[j].seq
 	})
+	for _, f := range x.kept {
+		if f.back() {
+			x.back = append(x.back, f)
+		}
+	}
+	sort.SliceStable(x.back, func(i, j int) bool { return x.back[i].seq < x.back[j].seq })
 	x.timed = sort.Search(len(x.kept), func(i int) bool { return x.kept[i].Record.Time.IsZero() })
 }
 
 // around lists matches from the nearest to an anchor outwards as far as a reach (0: to the ends), and then those that tell no time, the
-// nearest by arrival first; of both at most so many.
+// nearest by arrival first, and those from which the anchor is parted by a clock that goes back; of each at most so many.
 func (x *ruleMatches) around(a *Found, reach time.Duration, most int) iter.Seq[*Found] {
 	timed, untimed := x.kept[:x.timed], x.kept[x.timed:]
 	return func(yield func(*Found) bool) {
@@ -388,7 +512,19 @@ func (x *ruleMatches) around(a *Found, reach time.Duration, most int) iter.Seq[*
 		}
 		n = 0
 		for f := range outwards(untimed, func(f *Found) int64 { return int64(f.seq - a.seq) }) {
-			if n++; n > most || !yield(f) {
+			if n++; n > most {
+				break
+			}
+			if !yield(f) {
+				return
+			}
+		}
+		if !a.back() {
+			return
+		}
+		n = 0
+		for f := range outwards(x.back, func(f *Found) int64 { return int64(f.seq - a.seq) }) {
+			if n++; n > most || across(a, f) && reach > 0 && apart(f.Record.Time, a.Record.Time) > reach && !f.Record.Time.IsZero() && !yield(f) {
 				return
 			}
 		}
@@ -445,6 +581,9 @@ func (m *Matches) Kept(r *Rule) []*Found {
 
 // earlier orders two matches by time where both tell it, and by arrival. It orders no whole list, see [inOrder].
 func earlier(a, b *Found) bool {
+	if across(a, b) {
+		return a.seq < b.seq
+	}
 	if !a.Record.Time.IsZero() && !b.Record.Time.IsZero() && !a.Record.Time.Equal(b.Record.Time) {
 		return a.Record.Time.Before(b.Record.Time)
 	}
