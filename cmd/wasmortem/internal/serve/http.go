@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/slack-go/slack"
@@ -63,6 +64,7 @@ func (s *Server) signed(next func(http.ResponseWriter, *http.Request, []byte)) h
 		}
 		switch {
 		case errors.Is(err, slack.ErrExpiredTimestamp):
+			s.stale(r.Header.Get("X-Slack-Request-Timestamp"))
 			s.refuse(w, "stale", http.StatusUnauthorized)
 			return
 		case err != nil:
@@ -72,6 +74,19 @@ func (s *Server) signed(next func(http.ResponseWriter, *http.Request, []byte)) h
 		next(w, r, body)
 		s.metrics.acknowledged(time.Since(start))
 	}
+}
+
+// stale says, at most every ten minutes, that a delivery is not from now: anybody can send one, but with a wrong clock here all of Slack's are refused.
+func (s *Server) stale(stamp string) {
+	const every = 10 * time.Minute
+	at, err := strconv.ParseInt(stamp, 10, 64)
+	s.told.Lock()
+	defer s.told.Unlock()
+	if err != nil || !s.told.stale.IsZero() && time.Since(s.told.stale) < every {
+		return
+	}
+	s.told.stale = time.Now()
+	s.Log("refused a delivery that was signed at %s, which is not now: look at this machine's clock if Slack's deliveries do not arrive", time.Unix(at, 0).UTC().Format(time.RFC3339))
 }
 
 func (s *Server) refuse(w http.ResponseWriter, reason string, code int) {

@@ -100,6 +100,10 @@ type Server struct {
 	identity atomic.Pointer[slack.AuthTestResponse] // nil until Slack has told who we are
 	stopping atomic.Bool
 	linked   atomic.Bool // Socket Mode is connected
+	told     struct {
+		sync.Mutex
+		stale time.Time // when a delivery was last told that is not from now
+	}
 }
 
 // New opens the state folder. It does not talk to Slack yet.

@@ -193,6 +193,50 @@ func TestMention(t *testing.T) {
 	}
 }
 
+// This machine's clock is an hour ahead of Slack's, and answers of Slack's are lost: the channel is searched for what may stand in it from before that hour.
+func TestClockAhead(t *testing.T) {
+	slack := fake.New(aSecond)
+	defer slack.Close()
+	slack.Behind(time.Hour)
+	s, address := running(t, testConfig(slack.API(), t.TempDir()))
+	slack.Post("C1", fake.User, "", fake.File{Name: "a.log", Data: []byte("f1 broke")})
+	slack.Trouble(fake.Trouble{Lost: 0.5})
+	const commands = 5
+	for i := range commands {
+		if code, _ := slack.Form(address+"/slack/commands", url.Values{"team_id": {fake.Team}, "channel_id": {"C1"}, "user_id": {fake.User}, "command": {"/postmortem"}, "text": {"last"}, "trigger_id": {fmt.Sprint(i)}}); code != 200 {
+			t.Fatalf("a command is answered with %d", code)
+		}
+	}
+	idle(t, s)
+	if n := len(ofRequest(slack.Messages("C1"), "answer")); n != commands {
+		t.Errorf("%d commands have %d answers", commands, n)
+	}
+	if slack.Calls("conversations.history") <= commands {
+		t.Error("the channel was never searched for an answer: no answer of Slack's was lost")
+	}
+}
+
+// A clock that is wrong refuses what Slack sends; the log says so, once.
+func TestStaleIsTold(t *testing.T) {
+	c := testConfig("http://127.0.0.1:1/", t.TempDir())
+	var log []string
+	c.Log = func(f string, a ...any) { log = append(log, fmt.Sprintf(f, a...)) }
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, fake.Signed(context.Background(), "/slack/events", "application/json", []byte("{}"), fake.Secret, time.Now().Add(-time.Hour)))
+		if w.Code != http.StatusUnauthorized {
+			t.Errorf("a delivery that is an hour old is answered with %d, want 401", w.Code)
+		}
+	}
+	if len(log) != 1 || !strings.Contains(log[0], "look at this machine's clock") {
+		t.Errorf("the log says %q, want one line that names the clock", log)
+	}
+}
+
 // The same failure again says so, has the proofs of this time only, and is told in the thread of the first.
 func TestSeenBefore(t *testing.T) {
 	slack := fake.New(aSecond)

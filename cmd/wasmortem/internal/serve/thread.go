@@ -117,6 +117,9 @@ func (j *job) doubt(ctx context.Context, thread string, err error) error {
 	return nil
 }
 
+// clockError is by how much this machine's clock may be wrong: it is set, or has a wrong zone. Slack has a clock of its own.
+const clockError = 25 * time.Hour
+
 // there lists what Slack holds of this request in a thread, or in the channel since the request. Without doubt that is nothing we do not know of.
 func (j *job) there(ctx context.Context, thread string) (map[string][]string, error) {
 	if !slices.Contains(j.used, thread) {
@@ -140,7 +143,7 @@ func (j *job) there(ctx context.Context, thread string) (map[string][]string, er
 			}
 		}
 	}
-	if err := j.messages(ctx, thread, j.At.Add(-2*time.Minute), take); err != nil {
+	if err := j.messages(ctx, thread, j.At.Add(-clockError), take); err != nil {
 		return nil, err
 	}
 	for part, list := range found {

@@ -94,6 +94,13 @@ func (s *Slack) Trouble(t Trouble) {
 	s.trouble = t
 }
 
+// Behind sets its clock back from ours, before anything is posted. Deliveries are signed with our time.
+func (s *Slack) Behind(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock -= d.Microseconds()
+}
+
 // Picky makes it refuse all blocks.
 func (s *Slack) Picky() { s.mu.Lock(); defer s.mu.Unlock(); s.picky = true }
 
