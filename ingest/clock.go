@@ -58,14 +58,16 @@ func parseFraction(b []byte) (ns, n int) {
 	return ns, n
 }
 
-// parseZone reads `Z`, `+02:00`, `-0700`, ` UTC` or ` +0000 UTC` and gives the offset in seconds; n is 0 when no zone is named.
+// parseZone reads `Z`, `+02:00`, `-0700`, ` UTC` or ` +0000 UTC` and gives the offset in seconds; n is 0 when no zone is named. `Z+00:00` is
+// what consul-dataplane has Envoy print (`--log-format %Y-%m-%dT%T.%eZ%z …`).
 func parseZone(b []byte) (off, n int) {
 	if len(b) == 0 {
 		return 0, 0
 	}
 	switch b[0] {
 	case 'Z', 'z':
-		return 0, 1
+		off, n = parseOffset(b[1:])
+		return off, n + 1
 	case '+', '-':
 		return parseOffset(b)
 	case ' ':

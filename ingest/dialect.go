@@ -287,16 +287,35 @@ func (h *head) timedGroups(r []byte) bool {
 		return false
 	}
 	h.level, h.logger, h.caller, h.thread = g.level, g.logger, g.caller, g.thread
-	if w, r2 := nextWord(rest); bytes.IndexByte(w, '#') > 0 && w[len(w)-1] == ':' {
+	w, r2 := nextWord(rest)
+	if bytes.IndexByte(w, '#') > 0 && w[len(w)-1] == ':' {
 		h.dialect, h.kind, h.thread = "nginx", KindLog, w[:len(w)-1]
 		h.message = bytes.TrimLeft(r2, " ")
+		if c, r3 := nextWord(h.message); len(c) > 1 && c[0] == '*' && digits(c[1:]) >= 0 { // number of the connection
+			h.message = bytes.TrimLeft(r3, " ")
+		}
 		return true
 	}
+	if g.logger == nil && h.consul(w) {
+		rest = r2
+	}
 	h.dialect, h.kind = "envoy", KindLog
-	if g.caller == nil && !isLogger(g.logger) {
+	if g.caller == nil && !isLogger(h.logger) {
 		h.dialect, h.kind = "text", KindText
 	}
 	h.message = bytes.TrimPrefix(rest, []byte{' '})
+	return true
+}
+
+// consul takes `envoy.wasm(22)`, logger and thread as consul-dataplane has them printed.
+func (h *head) consul(w []byte) bool {
+	w, ok := bytes.CutPrefix(w, []byte("envoy."))
+	logger, thread, ok2 := bytes.Cut(w, []byte{'('})
+	thread, ok3 := bytes.CutSuffix(thread, []byte{')'})
+	if !ok || !ok2 || !ok3 || !isLogger(logger) || digits(thread) < 0 {
+		return false
+	}
+	h.logger, h.thread = logger, thread
 	return true
 }
 
@@ -388,11 +407,14 @@ func parseKlog(b []byte, h *head) bool {
 	}
 	thread, caller := nextWord(r[:end])
 	caller = bytes.TrimLeft(caller, " ")
-	if digits(thread) < 0 || !isCaller(caller) {
+	if digits(thread) < 0 || !isCaller(caller) && !isLogger(caller) {
 		return false
 	}
 	h.dialect, h.kind, h.time, h.yearless = "klog", KindText, t, true
-	if bytes.Contains(caller, []byte(".cc:")) || bytes.Contains(caller, []byte(".h:")) {
+	if isLogger(caller) { // `%L%m%d %T.%f %t %n] %v`
+		h.kind, h.logger = KindLog, caller
+		caller = nil
+	} else if bytes.Contains(caller, []byte(".cc:")) || bytes.Contains(caller, []byte(".h:")) {
 		h.kind = KindLog
 	}
 	h.level = klogLevel(b[0])
