@@ -266,7 +266,7 @@ func exportPlaces(sample []byte) (places map[string]bool, heads int) {
 		}
 		for line := range bytes.Lines(text) {
 			line = bytes.TrimRight(line, "\r\n")
-			if known, _ := knownHeader(bytes.TrimLeft(line, "`")); known {
+			if known, _, _ := knownHeader(bytes.TrimLeft(line, "`")); known {
 				if x.heads++; x.first == "" {
 					x.first = string(line)
 				}
@@ -405,7 +405,7 @@ func findContainer(sample []byte, seen int, guessed bool) (k container) {
 	if n := bytes.Count(t, []byte(`\n`)); n > 2*bytes.Count(t, newline) && n > 0 {
 		heads := 0
 		for i, l := range bytes.Split(t, []byte(`\n`)) {
-			if known, _ := knownHeader(l); i > 0 && known {
+			if known, _, _ := knownHeader(l); i > 0 && known {
 				heads++
 			}
 		}

@@ -537,10 +537,12 @@ func certainWrappers(lines [][]byte, names []wrapper) []wrapper {
 
 // detectWrapper finds the doubtful wrapper that hides most headers.
 func (in *Input) detectWrapper(sample [][]byte, found []wrapper) (best wrapper, rest [][]byte, ok bool) {
-	plain := 0
+	all, told := 0, 0
 	for _, l := range sample {
-		if known, _ := knownHeader(l); known {
-			plain++
+		if known, bare, _ := knownHeader(l); known {
+			if all++; !bare {
+				told++
+			}
 		}
 	}
 	most := 0
@@ -561,12 +563,12 @@ func (in *Input) detectWrapper(sample [][]byte, found []wrapper) (best wrapper, 
 				s = stripCertain(s, &m, nil)
 				n++
 			}
-			known, time := knownHeader(s)
+			known, bare, time := knownHeader(s)
 			if !known && stripped && w == wrapLead { // an envelope may stand behind it
 				inner, _ := stripJSON(s, &m)
-				known, _ = knownHeader(inner)
+				known, bare, _ = knownHeader(inner)
 			}
-			if known {
+			if known && (w != wrapLead || !bare) {
 				clear++
 			}
 			if time && stripped {
@@ -574,7 +576,10 @@ func (in *Input) detectWrapper(sample [][]byte, found []wrapper) (best wrapper, 
 			}
 			lines = append(lines, s)
 		}
-		gain := clear - plain
+		gain := clear - all
+		if w == wrapLead { // a build server's time in front of a line without one looks like a header
+			gain = clear - told
+		}
 		holds := w.holds(n, gain, timed, len(sample)) || w == wrapCSV && in.columns.n > 1 && n*10 >= len(sample)*6 && gain >= 0
 		if holds && n+2*gain > most {
 			best, most, rest, ok = w, n+2*gain, lines, true
@@ -604,11 +609,12 @@ func (w wrapper) holds(n, gain, timed, lines int) bool {
 	return gain > 1 || gain > 0 && most
 }
 
-// knownHeader reports whether a line has a header of a known dialect, not just a time or some JSON, and whether that tells a time.
-func knownHeader(l []byte) (known, timed bool) {
+// knownHeader reports whether a line has a header of a known dialect, not just a time or some JSON, whether that is no more than a time in
+// brackets, and whether it tells a time.
+func knownHeader(l []byte) (known, bare, timed bool) {
 	var h head
 	if !parseHead(l, &h, false) || h.dialect == "text" || h.dialect == "agent-json" && h.logger == nil {
-		return false, false
+		return false, false, false
 	}
-	return true, !h.time.IsZero()
+	return true, h.dialect == "envoy" && h.level == LevelUnknown && h.logger == nil, !h.time.IsZero()
 }
