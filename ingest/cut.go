@@ -356,6 +356,11 @@ func (b *Block) back(l *line, origin int, up bool) (p line, ok bool) {
 	if p, ok = b.sibling(l, origin, up); !ok || p.meta.partial {
 		return p, ok
 	}
+	if !b.Input.headed && len(p.text) == 0 && bytes.HasPrefix(l.text, causedBy) {
+		if q, ok := b.sibling(&p, origin, up); ok && isFrame(q.text) {
+			return q, b.joins(&q, l)
+		}
+	}
 	if l.classify() == classPlain && p.classify() == classAccess {
 		for q, n := p, 0; n < interrupts; n++ {
 			if q, ok = b.sibling(&q, origin, up); !ok {
@@ -373,6 +378,11 @@ func (b *Block) back(l *line, origin int, up bool) (p line, ok bool) {
 func (b *Block) forth(l *line, origin int, up bool) (n line, ok bool) {
 	if n, ok = b.sibling(l, origin, !up); !ok || l.meta.partial {
 		return n, ok
+	}
+	if !b.Input.headed && len(n.text) == 0 && isFrame(l.text) {
+		if m, ok := b.sibling(&n, origin, !up); ok && bytes.HasPrefix(m.text, causedBy) {
+			return m, b.joins(l, &m)
+		}
 	}
 	for m, k := n, 0; mayPause(l.text) && m.classify() == classAccess && k < interrupts; k++ {
 		if m, ok = b.sibling(&m, origin, !up); !ok {
@@ -450,8 +460,11 @@ func pasteJoins(before, text []byte) bool {
 		return false
 	}
 	return isFrame(text) || opensMore(before) || bytes.HasPrefix(text, []byte("Proxy-Wasm plugin in-VM backtrace")) ||
-		bytes.HasPrefix(text, []byte("Caused by:"))
+		bytes.HasPrefix(text, causedBy)
 }
+
+// causedBy begins what wasmtime prints below a backtrace, behind an empty line.
+var causedBy = []byte("Caused by:")
 
 // frameIndex reads the number of a frame of V8's backtrace, `  3:  0x17d70 - abort`; -1 when it is none.
 func frameIndex(t []byte) int {
@@ -484,7 +497,7 @@ func opensMore(t []byte) bool {
 		return false
 	}
 	return bytes.Contains(t, []byte("panicked at ")) || bytes.HasSuffix(t, []byte("backtrace:")) || bytes.HasSuffix(t, []byte("stack trace:")) ||
-		bytes.HasSuffix(t, []byte("Caused by:"))
+		bytes.HasSuffix(t, causedBy)
 }
 
 // build makes the record that begins at first. h is its header, if it was parsed already.
@@ -760,7 +773,9 @@ func (b *Block) Joined(r *Record) *Record {
 		j.Lines += f.Lines
 	}
 	if j.Lines > r.Lines {
-		j.Message = prefix + ": " + sb.String()
+		if j.Message = prefix + ": " + sb.String(); strings.HasPrefix(prefix, NginxGuest) {
+			j.Message = prefix + " " + sb.String()
+		}
 	}
 	return &j
 }
@@ -774,7 +789,15 @@ func apart(a, b time.Time) time.Duration {
 
 // GuestText splits what a plugin logged from the prefix that Envoy put in front of it: `wasm log NAME ROOT VM: text`. The prefix
 // comes back without the colon.
+//
+// ngx_wasm_module (Kong) has `[proxy-wasm]["NAME" #CONTEXT] text`, in front of its own words about a filter too.
 func GuestText(message string) (prefix, text string, ok bool) {
+	if strings.HasPrefix(message, NginxGuest) {
+		if i := strings.Index(message, "] "); i > len(NginxGuest) && strings.LastIndexByte(message[:i], '#') > len(NginxGuest) {
+			return message[:i+1], message[i+2:], true
+		}
+		return "", message, false
+	}
 	if !strings.HasPrefix(message, "wasm log") {
 		return "", message, false
 	}
@@ -791,6 +814,9 @@ func GuestText(message string) (prefix, text string, ok bool) {
 	}
 	return "", message, false
 }
+
+// NginxGuest begins what a plugin logs under ngx_wasm_module.
+const NginxGuest = `[proxy-wasm]["`
 
 // span is a record of a structured document, ready made.
 type span struct {
