@@ -30,7 +30,7 @@ func regions(set *rules.Set, m *rules.Matches) {
 		if !ok || err != nil {
 			continue
 		}
-		if r := native.Region(a, s.from, s.to); r != "" {
+		if r := native.Region(a, s.from, s.to); r != "" && (r != "jit" || f.Captures["frame"] == "") { // compiled code has no symbols
 			f.Captures["region"] = r
 		}
 	}

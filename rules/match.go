@@ -278,16 +278,21 @@ func speaker(from From, rec *ingest.Record) (text, guest string, isGuest, ok boo
 	case isGuest:
 		ok = from == FromGuest
 	case from == FromHost:
-		ok = true
+		return text, guest, false, true
 	default:
 		ok = rec.Logger == "" || rec.Logger == "wasm" && (rec.Caller == "" || strings.Contains(rec.Caller, "context.cc:"))
 	}
-	return text, guest, isGuest, ok
+	return withoutRequest(text), guest, isGuest, ok
 }
 
 // guestWords splits what a plugin said from the prefix that Envoy puts in front. A format that Envoy does not know may put something in
 // front of that again.
 func guestWords(msg string) (name, text string, ok bool) {
+	if strings.HasPrefix(msg, ingest.NginxGuest) {
+		prefix, text, ok := ingest.GuestText(msg)
+		name, _, _ = strings.Cut(strings.TrimPrefix(prefix, ingest.NginxGuest), `"`)
+		return name, text, ok
+	}
 	const word = "wasm log"
 	i := strings.Index(msg, word)
 	if i < 0 || i >= 200 || strings.IndexByte(msg[:i], '\n') >= 0 {
@@ -299,6 +304,14 @@ func guestWords(msg string) (name, text string, ok bool) {
 	}
 	prefix, text, ok := ingest.GuestText(msg)
 	return strings.TrimSpace(strings.TrimPrefix(prefix, word)), text, ok
+}
+
+// withoutRequest removes what nginx appends to what anybody logs during a request: `, client: 192.0.2.1, server: _, request: "GET / HTTP/1.1"`.
+func withoutRequest(text string) string {
+	if i := strings.LastIndex(text, ", client: "); i >= 0 && strings.Contains(text[i:], ", server: ") {
+		return text[:i]
+	}
+	return text
 }
 
 // capture takes the named groups of a match. Where the same thing may stand in two places, the second group has a digit behind the name

@@ -33,10 +33,13 @@ var (
 	v8Frame  = regexp.MustCompile(`^\s*(\d+):\s+(0x[0-9a-fA-F]+) - (.*)$`) // wasmtime's too, with `module!` before the name
 	wvFrame  = regexp.MustCompile(`^\s*(\d+):\s+(wasm!.*?)(?:\+\d+)?$`)
 	wzFrame  = regexp.MustCompile(`^\t([^\s.(]*)\.(.+?)\((?:(?:[if](?:32|64)|v128|externref|funcref),?)*\)(?: [a-z0-9,()]+)?$`)
-	hashTail = regexp.MustCompile(`::h[0-9a-f]{16}$`)
-	llvmTail = regexp.MustCompile(`(?: \(\.llvm\.\d+\)|\.llvm\.\d+)$`)
-	hostPart = regexp.MustCompile(`^(?:env|wasi_\w+)$`)
-	nameless = regexp.MustCompile(`^(?:unknown\(|<unknown>|<wasm function \d+>$|wasm-function\[\d+\]$|\$f?\d+$)`)
+	kgFrame  = regexp.MustCompile(`^\s*(\d+): (.+) @ (0x[0-9a-f]+)$`) // ngx_wasm_module on V8 and wasmer
+	// What a host calls; http-wasm (Traefik, Dapr) has two callbacks. `_start` may be the whole of a program.
+	hostCalls = regexp.MustCompile(`^(?:proxy_on_\w+|_initialize|handle_re(?:quest|sponse))$`)
+	hashTail  = regexp.MustCompile(`::h[0-9a-f]{16}$`)
+	llvmTail  = regexp.MustCompile(`(?: \(\.llvm\.\d+\)|\.llvm\.\d+)$`)
+	hostPart  = regexp.MustCompile(`^(?:env|wasi_\w+)$`)
+	nameless  = regexp.MustCompile(`^(?:unknown\(|<unknown>|func \d+$|<wasm function \d+>$|wasm-function\[\d+\]$|\$f?\d+$)`)
 )
 
 // maxFrames bounds how many frames of a backtrace are kept. V8 prints at most 20 (Envoy 1.39), wazero 30, wasmtime all.
@@ -80,6 +83,9 @@ func (s *Set) ParseTrap(message string) (t TrapInfo, ok bool) {
 	}
 	t.Backtrace = strings.Contains(rest, "backtrace") || strings.Contains(rest, "stack trace")
 	s.frames(&t, rest)
+	if n := len(t.Frames); t.Callback == "" && t.Class != "" && n > 0 && n < maxFrames && hostCalls.MatchString(t.Frames[n-1].Function) {
+		t.Callback = t.Frames[n-1].Function // hosts other than Envoy do not say it
+	}
 	return t, ok || t.Class != "" && t.Engine != "" || len(t.Frames) > 0
 }
 
@@ -122,6 +128,9 @@ func (s *Set) parseFrame(l, engine string) (f StackFrame, ok bool) {
 	} else if m := wvFrame.FindStringSubmatch(l); m != nil {
 		f.Index, _ = strconv.Atoi(m[1])
 		name = m[2]
+	} else if m := kgFrame.FindStringSubmatch(l); m != nil {
+		f.Index, _ = strconv.Atoi(m[1])
+		f.Offset, name = m[3], m[2]
 	} else if m := wzFrame.FindStringSubmatch(l); m != nil {
 		module, name = m[1], m[2]
 	} else {
