@@ -156,7 +156,8 @@ const (
 )
 
 func (k *Traps) of(s *Set, message string) *TrapInfo {
-	if k != nil {
+	remember := k != nil && len(message) <= maxTrapText && strings.Contains(message, "\n") // one line is read at once
+	if remember {
 		if t, ok := k.known[message]; ok {
 			return t
 		}
@@ -167,7 +168,7 @@ func (k *Traps) of(s *Set, message string) *TrapInfo {
 			trap = &t
 		}
 	}
-	if k != nil && len(message) <= maxTrapText {
+	if remember {
 		if k.known == nil || len(k.known) >= maxTraps {
 			k.known = map[string]*TrapInfo{}
 		}

@@ -66,6 +66,10 @@ func (s *Set) ParseTrap(message string) (t TrapInfo, ok bool) {
 	case strings.Contains(message, "wavm."):
 		t.Engine = "wavm"
 	}
+	many := strings.Contains(message, "\n")
+	if !ok && !many && t.Engine == "" && !strings.Contains(message, "Proxy-Wasm plugin in-VM backtrace") {
+		return t, false // nearly every line
+	}
 	words := head
 	if i := strings.Index(message, "wasm trap: "); i >= 0 { // below the backtrace, from wasmtime 1.0 on
 		t.Text, _, _ = strings.Cut(message[i:], "\n")
@@ -76,7 +80,7 @@ func (s *Set) ParseTrap(message string) (t TrapInfo, ok bool) {
 	if t.Engine == "" && strings.Contains(message, "Proxy-Wasm plugin in-VM backtrace") {
 		t.Engine = "v8"
 	}
-	if !strings.Contains(message, "\n") {
+	if !many {
 		rest = ""
 	} else if !ok && strings.HasPrefix(message, "Proxy-Wasm plugin in-VM") {
 		rest = message
