@@ -692,9 +692,13 @@ func contains(list []string, s string) bool {
 	return false
 }
 
-// known reports whether an incident tells a value: of a placeholder, of a fact about one of its proxies, or how many requests failed.
+// known reports whether an incident tells a value: of a placeholder, of a fact about one of its proxies, how many requests failed, or which build
+// of the module was running, with its lines.
 func (b *builder) known(f *failure, inc *Incident, values map[string]string, name string) bool {
 	if values[name] != "" || name == "requests_failed" && inc.Impact.RequestsFailed > 0 {
+		return true
+	}
+	if y := inc.Symbols; name == "build" && y != nil && y.Verdict == "matched" && slices.ContainsFunc(inc.Stack, func(f Frame) bool { return f.Line > 0 }) {
 		return true
 	}
 	for p := range f.proxies {

@@ -824,7 +824,7 @@ func (p *parser) finish() {
 		u.cause.Steps = steps
 		for _, a := range u.cause.Ask {
 			for _, name := range a.AnsweredBy {
-				if name != "requests_failed" && !slices.Contains(Placeholders, name) && !p.facts[name] {
+				if name != "requests_failed" && name != "build" && !slices.Contains(Placeholders, name) && !p.facts[name] {
 					p.errorf(at, "cause %s: %q is answered by %q, which is no placeholder and no fact that a rule sets", u.cause.ID, a.What, name)
 				}
 			}

@@ -49,7 +49,7 @@ type Cause struct {
 // Ask is an open question and the command that answers it.
 type Ask struct {
 	What, Command string
-	AnsweredBy    []string // values of an incident (placeholders, facts, requests_failed); when all are known the question is none
+	AnsweredBy    []string // values of an incident (placeholders, facts, requests_failed, build); when all are known the question is none
 }
 
 // Placeholders are the names of an incident's values that texts, commands and snippets may hold in braces. See docs/rules.md.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/wasmortem/wasmortem/analyze/symbolize"
 )
 
 // Recorded is a failure that is to be reproduced. What is empty is not compared.
@@ -67,6 +69,7 @@ func (x *Machine) judge(res *Result, want *Recorded) {
 	case f == nil:
 		res.Verdict = NotReproduced
 		res.because("the scenario ran to its end, and nothing failed")
+		x.otherBuild(res, want)
 		return
 	case want == nil:
 		res.Verdict = Failed
@@ -113,6 +116,27 @@ func (x *Machine) judge(res *Result, want *Recorded) {
 	res.Verdict = Reproduced
 	if !same {
 		res.Verdict = Another
+		x.otherBuild(res, want)
+	}
+}
+
+// otherBuild says so when the recorded offsets cannot be of this module.
+func (x *Machine) otherBuild(res *Result, want *Recorded) {
+	if want == nil || len(want.Offsets) == 0 {
+		return
+	}
+	t := symbolize.Backtrace{Trap: want.Trap}
+	for i, o := range want.Offsets {
+		n, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(o), "0x"), 16, 64)
+		if err != nil {
+			return
+		}
+		t.Frames = append(t.Frames, symbolize.Logged{Index: i, Text: o, Offset: n, HasOffset: true, FunctionIndex: -1})
+	}
+	alone := symbolize.New(x.set)
+	alone.Add(x.Path, x.Module, nil)
+	if s := alone.Stack(t); s.Verdict == symbolize.Mismatch && len(s.Proof) > 0 {
+		res.because("%s", s.Proof[0])
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -87,6 +88,8 @@ func (a *app) symbolize(ctx context.Context, paths []string, f symbolizeFlags) e
 	case len(answer.Backtraces) == 0 && len(answer.Native) > 0:
 	case len(answer.Backtraces) == 0:
 		fmt.Fprintln(a.err, "wasmortem: no wasm backtrace found, and no panic that names its place; Envoy prints no backtrace of a module without a name section")
+	case len(answer.Modules) == 0 && len(f.modules) > 0:
+		fmt.Fprintf(a.err, "wasmortem: no module was found in %s, so no lines are known: nothing there begins as a wasm module does\n", escape.Line(strings.Join(f.modules, ", ")))
 	case len(answer.Modules) == 0:
 		fmt.Fprintln(a.err, "wasmortem: no module was found, so no lines are known; give it with --module")
 	}
