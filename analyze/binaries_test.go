@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,8 +17,14 @@ import (
 	"github.com/wasmortem/wasmortem/analyze/symbolize"
 	"github.com/wasmortem/wasmortem/ingest"
 	"github.com/wasmortem/wasmortem/ingest/wasm"
+	"github.com/wasmortem/wasmortem/internal/testkit"
 	"github.com/wasmortem/wasmortem/rules"
 )
+
+func unzipped(tb testing.TB, name string) []byte {
+	tb.Helper()
+	return testkit.Unpack(tb, module(name))
+}
 
 const modules = "../ingest/wasm/testdata"
 
@@ -39,24 +44,6 @@ func withModules(t testing.TB, set *rules.Set, given []string, paths ...string) 
 }
 
 func module(name string) string { return filepath.Join(modules, name+".gz") }
-
-func unzipped(t testing.TB, name string) []byte {
-	t.Helper()
-	f, err := os.Open(module(name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // TestModulesNameTheLine takes logs of real Envoys and the module that failed in them. In the last two the frames that were logged are all the
 // runtime's, or there are none.

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,10 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/wasmortem/wasmortem/analyze/preflight"
 	"github.com/wasmortem/wasmortem/ingest/wasm"
+	"github.com/wasmortem/wasmortem/internal/testkit"
 	"github.com/wasmortem/wasmortem/rules/host"
 )
 
@@ -109,7 +107,7 @@ func disagree(t *testing.T, r *Recording, p preflight.Result) string {
 	if !refused {
 		return ""
 	}
-	log := unpacked(t, r.File)
+	log := testkit.Unpack(t, filepath.Join(recordings, r.File))
 	var causes, says []string
 	for _, f := range p.Findings {
 		if !f.Blocks {
@@ -121,23 +119,4 @@ func disagree(t *testing.T, r *Recording, p preflight.Result) string {
 		causes, says = append(causes, f.Cause), append(says, f.Says)
 	}
 	return fmt.Sprintf("predicted %s with %q, recorded %s", strings.Join(causes, "|"), says, strings.Join(r.Accept, "|"))
-}
-
-func unpacked(t *testing.T, name string) []byte {
-	t.Helper()
-	f, err := os.Open(filepath.Join(recordings, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := zstd.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer z.Close()
-	data, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }

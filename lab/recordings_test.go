@@ -16,8 +16,14 @@ import (
 	"github.com/wasmortem/wasmortem"
 	"github.com/wasmortem/wasmortem/analyze"
 	"github.com/wasmortem/wasmortem/ingest"
+	"github.com/wasmortem/wasmortem/internal/testkit"
 	"github.com/wasmortem/wasmortem/rules"
 )
+
+func golden(t *testing.T, file string, got []byte) {
+	t.Helper()
+	testkit.Golden(t, file, string(got), *update)
+}
 
 var update = flag.Bool("update", false, "write golden files and docs/verified.md")
 
@@ -189,25 +195,5 @@ func TestBreadth(t *testing.T) {
 	}
 	if wide < 45 {
 		t.Errorf("%d scenarios are recorded on four versions or more, want 45", wide)
-	}
-}
-
-func golden(t *testing.T, file string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs (run with -update, then read the diff):\n%s", file, got)
 	}
 }

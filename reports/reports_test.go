@@ -11,8 +11,14 @@ import (
 	"unicode"
 
 	"github.com/wasmortem/wasmortem/analyze"
+	"github.com/wasmortem/wasmortem/internal/testkit"
 	"github.com/wasmortem/wasmortem/reports/escape"
 )
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	testkit.Golden(t, file, got, *update)
+}
 
 var update = flag.Bool("update", false, "write the golden files")
 
@@ -53,24 +59,6 @@ func written(t *testing.T, format string, r *analyze.Report, o Options) string {
 		t.Fatalf("writing %s: %v", format, err)
 	}
 	return b.String()
-}
-
-// golden compares got with a file, or writes the file.
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s is not what is written now; read the difference and run go test ./reports -update\n%s", path, firstDifference(got, string(want)))
-	}
 }
 
 func firstDifference(got, want string) string {

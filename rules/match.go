@@ -156,7 +156,10 @@ const (
 )
 
 func (k *Traps) of(s *Set, message string) *TrapInfo {
-	remember := k != nil && len(message) <= maxTrapText && strings.Contains(message, "\n") // one line is read at once
+	if !mayBeTrap(message) {
+		return nil
+	}
+	remember := k != nil && len(message) <= maxTrapText
 	if remember {
 		if t, ok := k.known[message]; ok {
 			return t
@@ -175,6 +178,12 @@ func (k *Traps) of(s *Set, message string) *TrapInfo {
 		k.known[message] = trap
 	}
 	return trap
+}
+
+// mayBeTrap says of nearly every line that it is none, at once: a trap has many lines, or says whose function failed, or the engine's words.
+func mayBeTrap(message string) bool {
+	return strings.Contains(message, "\n") || strings.Contains(message, "Function: ") || engineOf(message) != "" ||
+		strings.Contains(message, "Proxy-Wasm plugin in-VM backtrace")
 }
 
 func (c *Candidate) join() *ingest.Record {

@@ -4,15 +4,20 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/wasmortem/wasmortem"
 	"github.com/wasmortem/wasmortem/ingest"
+	"github.com/wasmortem/wasmortem/internal/testkit"
 	"github.com/wasmortem/wasmortem/rules"
 )
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	testkit.Golden(t, file, got, *update)
+}
 
 var update = flag.Bool("update", false, "write the golden files")
 
@@ -23,24 +28,6 @@ func load(t testing.TB) *rules.Set {
 		t.Fatalf("Load(rules.yaml):\n%v", err)
 	}
 	return set
-}
-
-// golden compares a text with what a file wants, or writes it there.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s: got\n%s\nwant\n%s", file, got, want)
-	}
 }
 
 func TestShippedRulesLoad(t *testing.T) {

@@ -45,6 +45,23 @@ var (
 // maxFrames bounds how many frames of a backtrace are kept. V8 prints at most 20 (Envoy 1.39), wazero 30, wasmtime all.
 const maxFrames = 100
 
+// engineOf recognises an engine by what it alone says; empty when none said it.
+func engineOf(message string) string {
+	switch {
+	case strings.Contains(message, "Uncaught "):
+		return "v8"
+	case strings.Contains(message, "wasm trap:"), strings.Contains(message, "wasm backtrace:"):
+		return "wasmtime"
+	case strings.Contains(message, "Exception: "):
+		return "wamr"
+	case strings.Contains(message, "wasm error:"), strings.Contains(message, "wasm stack trace:"), strings.Contains(message, "module closed with "):
+		return "wazero"
+	case strings.Contains(message, "wavm."):
+		return "wavm"
+	}
+	return ""
+}
+
 // ParseTrap reads a trap record's message. ok is false when it is none.
 func (s *Set) ParseTrap(message string) (t TrapInfo, ok bool) {
 	head, rest, _ := strings.Cut(message, "\n")
@@ -54,22 +71,7 @@ func (s *Set) ParseTrap(message string) (t TrapInfo, ok bool) {
 		ok = true
 	}
 	t.Text = strings.TrimSpace(head)
-	switch {
-	case strings.Contains(message, "Uncaught "):
-		t.Engine = "v8"
-	case strings.Contains(message, "wasm trap:"), strings.Contains(message, "wasm backtrace:"):
-		t.Engine = "wasmtime"
-	case strings.Contains(message, "Exception: "):
-		t.Engine = "wamr"
-	case strings.Contains(message, "wasm error:"), strings.Contains(message, "wasm stack trace:"), strings.Contains(message, "module closed with "):
-		t.Engine = "wazero"
-	case strings.Contains(message, "wavm."):
-		t.Engine = "wavm"
-	}
-	many := strings.Contains(message, "\n")
-	if !ok && !many && t.Engine == "" && !strings.Contains(message, "Proxy-Wasm plugin in-VM backtrace") {
-		return t, false // nearly every line
-	}
+	t.Engine = engineOf(message)
 	words := head
 	if i := strings.Index(message, "wasm trap: "); i >= 0 { // below the backtrace, from wasmtime 1.0 on
 		t.Text, _, _ = strings.Cut(message[i:], "\n")
@@ -80,7 +82,7 @@ func (s *Set) ParseTrap(message string) (t TrapInfo, ok bool) {
 	if t.Engine == "" && strings.Contains(message, "Proxy-Wasm plugin in-VM backtrace") {
 		t.Engine = "v8"
 	}
-	if !many {
+	if !strings.Contains(message, "\n") {
 		rest = ""
 	} else if !ok && strings.HasPrefix(message, "Proxy-Wasm plugin in-VM") {
 		rest = message

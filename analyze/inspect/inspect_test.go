@@ -3,10 +3,7 @@ package inspect
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/json"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,28 +14,21 @@ import (
 	"github.com/wasmortem/wasmortem"
 	"github.com/wasmortem/wasmortem/analyze/symbolize"
 	"github.com/wasmortem/wasmortem/ingest/wasm"
+	"github.com/wasmortem/wasmortem/internal/testkit"
 	"github.com/wasmortem/wasmortem/rules"
 )
 
-const fixtures = "../../ingest/wasm/testdata"
-
-func unpack(t testing.TB, name string) []byte {
-	t.Helper()
-	f, err := os.Open(filepath.Join(fixtures, name+".gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
+func unpack(tb testing.TB, name string) []byte {
+	tb.Helper()
+	return testkit.Unpack(tb, filepath.Join(fixtures, name+".gz"))
 }
+
+func schemaOf(tb testing.TB) *jsonschema.Schema {
+	tb.Helper()
+	return testkit.Schema(tb, JSONSchema())
+}
+
+const fixtures = "../../ingest/wasm/testdata"
 
 // given opens fixtures as modules that a person gave.
 func given(t testing.TB, names ...string) *symbolize.Symbolizer {
@@ -73,57 +63,6 @@ func write(t testing.TB, name string, data []byte) string {
 	return path
 }
 
-// schemaOf is the schema, closed when an unknown field is an error.
-func schemaOf(t testing.TB) *jsonschema.Schema {
-	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(JSONSchema()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	closeObjects(doc)
-	c := jsonschema.NewCompiler()
-	c.AssertFormat()
-	if err := c.AddResource("inspect.schema.json", doc); err != nil {
-		t.Fatal(err)
-	}
-	s, err := c.Compile("inspect.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func closeObjects(v any) {
-	switch v := v.(type) {
-	case map[string]any:
-		if v["properties"] != nil {
-			v["additionalProperties"] = false
-		}
-		for _, x := range v {
-			closeObjects(x)
-		}
-	case []any:
-		for _, x := range v {
-			closeObjects(x)
-		}
-	}
-}
-
-func follows(t testing.TB, s *jsonschema.Schema, r *Report) {
-	t.Helper()
-	data, err := json.Marshal(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Validate(v); err != nil {
-		t.Errorf("the JSON does not follow the schema: %v", err)
-	}
-}
-
 // Every fixture gives JSON that the schema knows to the last field, and so does every file that is none.
 func TestSchema(t *testing.T) {
 	s := schemaOf(t)
@@ -137,12 +76,12 @@ func TestSchema(t *testing.T) {
 		if len(r.Files) != 1 || r.Files[0].Error != "" || r.Files[0].Kind == "unknown" {
 			t.Errorf("%s: %+v", name, r)
 		}
-		follows(t, s, r)
+		testkit.Follows(t, s, r)
 	}
 	for name, head := range map[string]string{"empty": "", "html": "<html>", "text": "(module)", "component": "\x00asm\x0d\x00\x01\x00", "short": "\x00asm\x01", "version": "\x00asm\x07\x00\x00\x00"} {
-		follows(t, s, read(t, write(t, name, []byte(head)), o))
+		testkit.Follows(t, s, read(t, write(t, name, []byte(head)), o))
 	}
-	follows(t, s, read(t, t.TempDir(), o))
+	testkit.Follows(t, s, read(t, t.TempDir(), o))
 }
 
 func TestModule(t *testing.T) {
@@ -241,6 +180,6 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		o := o
 		o.Stdin = bytes.NewReader(data)
-		follows(t, s, read(t, "-", o))
+		testkit.Follows(t, s, read(t, "-", o))
 	})
 }

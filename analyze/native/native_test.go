@@ -9,28 +9,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/wasmortem/wasmortem/ingest/elf"
 	"github.com/wasmortem/wasmortem/ingest/elfcore"
+	"github.com/wasmortem/wasmortem/internal/testkit"
 )
 
 func unpack(tb testing.TB, path string) []byte {
 	tb.Helper()
-	packed, err := os.ReadFile(path)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer d.Close()
-	b, err := d.DecodeAll(packed, nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b
+	return testkit.Unpack(tb, path)
 }
 
 const cores = "../../ingest/elfcore/testdata/"

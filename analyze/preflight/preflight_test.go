@@ -2,11 +2,8 @@ package preflight
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,31 +14,24 @@ import (
 
 	"github.com/wasmortem/wasmortem"
 	"github.com/wasmortem/wasmortem/ingest/wasm"
+	"github.com/wasmortem/wasmortem/internal/testkit"
 	"github.com/wasmortem/wasmortem/rules"
 	"github.com/wasmortem/wasmortem/rules/host"
 )
 
+func unpack(tb testing.TB, name string) []byte {
+	tb.Helper()
+	return testkit.Unpack(tb, filepath.Join(fixtures, name+".gz"))
+}
+
+func schemaOf(tb testing.TB) *jsonschema.Schema {
+	tb.Helper()
+	return testkit.Schema(tb, JSONSchema())
+}
+
 // What real Envoys did with modules is compared in package lab. Here are the rest of the promises.
 
 const fixtures = "../../ingest/wasm/testdata"
-
-func unpack(t testing.TB, name string) []byte {
-	t.Helper()
-	f, err := os.Open(filepath.Join(fixtures, name+".gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
 
 func found(data []byte) wasm.Found {
 	m, err := wasm.Parse(data)
@@ -280,55 +270,6 @@ func TestVisible(t *testing.T) {
 	}
 }
 
-func schemaOf(t testing.TB) *jsonschema.Schema {
-	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(JSONSchema()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	closeObjects(doc)
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource("preflight.schema.json", doc); err != nil {
-		t.Fatal(err)
-	}
-	s, err := c.Compile("preflight.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func closeObjects(v any) {
-	switch v := v.(type) {
-	case map[string]any:
-		if v["properties"] != nil {
-			v["additionalProperties"] = false
-		}
-		for _, x := range v {
-			closeObjects(x)
-		}
-	case []any:
-		for _, x := range v {
-			closeObjects(x)
-		}
-	}
-}
-
-func follows(t testing.TB, s *jsonschema.Schema, r *Report) {
-	t.Helper()
-	data, err := json.Marshal(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Validate(v); err != nil {
-		t.Errorf("the JSON does not follow the schema: %v", err)
-	}
-}
-
 // Every fixture on every host gives JSON that the schema knows, with causes that a runbook knows.
 func TestSchemaAndCauses(t *testing.T) {
 	set, err := rules.Load(rules.File{Name: "rules.yaml", Data: wasmortem.Rules})
@@ -346,7 +287,7 @@ func TestSchemaAndCauses(t *testing.T) {
 		for _, h := range host.Hosts() {
 			r.Results = append(r.Results, m.On(h))
 		}
-		follows(t, s, r)
+		testkit.Follows(t, s, r)
 		for _, x := range r.Results {
 			for _, f := range x.Findings {
 				if set.Cause(f.Cause) == nil {
@@ -387,7 +328,7 @@ func FuzzCheck(f *testing.F) {
 		for _, h := range []host.Host{hosts[0], hosts[len(hosts)/2], hosts[len(hosts)-1]} {
 			r.Results = append(r.Results, m.On(h))
 		}
-		follows(t, s, r)
+		testkit.Follows(t, s, r)
 		if a, b := fmt.Sprint(r.Results[0]), fmt.Sprint(m.On(hosts[0])); a != b {
 			t.Errorf("twice the same gave %s and %s", a, b)
 		}

@@ -1,23 +1,26 @@
 package replay
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wasmortem/wasmortem"
 	"github.com/wasmortem/wasmortem/ingest/wasm"
+	"github.com/wasmortem/wasmortem/internal/testkit"
 	"github.com/wasmortem/wasmortem/rules"
 )
+
+func unpack(tb testing.TB, path string) []byte {
+	tb.Helper()
+	return testkit.Unpack(tb, path)
+}
 
 // labModules is a folder with all of the crash lab's modules: then every recording is tried instead of those whose modules are kept here.
 func labModules() string { return os.Getenv("REPLAY_MODULES") }
@@ -110,24 +113,6 @@ func expand(s string) string {
 	}
 	times, _ := strconv.Atoi(n)
 	return strings.Repeat(what, times)
-}
-
-func unpack(tb testing.TB, path string) []byte {
-	tb.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	d, err := zstd.NewReader(bytes.NewReader(data))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer d.Close()
-	out, err := io.ReadAll(d)
-	if err != nil {
-		tb.Fatalf("unpacking %s: %v", path, err)
-	}
-	return out
 }
 
 // recorded finds the first trap in a recording of the lab.

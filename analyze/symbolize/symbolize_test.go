@@ -21,8 +21,19 @@ import (
 
 	wasmortem "github.com/wasmortem/wasmortem"
 	"github.com/wasmortem/wasmortem/ingest/wasm"
+	"github.com/wasmortem/wasmortem/internal/testkit"
 	"github.com/wasmortem/wasmortem/rules"
 )
+
+func unpack(tb testing.TB, name string) []byte {
+	tb.Helper()
+	return testkit.Unpack(tb, filepath.Join(modules, name+".gz"))
+}
+
+func golden(t *testing.T, file string, got []byte) {
+	t.Helper()
+	testkit.Golden(t, file, string(got), *update)
+}
 
 var update = flag.Bool("update", false, "write the wanted files")
 
@@ -36,31 +47,6 @@ var ruleSet = sync.OnceValue(func() *rules.Set {
 	}
 	return s
 })
-
-var unpacked sync.Map
-
-// unpack reads a packed file of the modules' folder, once. Nobody may change it.
-func unpack(tb testing.TB, name string) []byte {
-	tb.Helper()
-	if b, ok := unpacked.Load(name); ok {
-		return b.([]byte)
-	}
-	f, err := os.Open(filepath.Join(modules, name+".gz"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	unpacked.Store(name, b)
-	return b
-}
 
 // with makes a symbolizer with modules of the modules' folder.
 func with(tb testing.TB, names ...string) *Symbolizer {
@@ -103,23 +89,6 @@ func show(w io.Writer, t Backtrace, st Stack) {
 			location = f.File
 		}
 		fmt.Fprintf(w, "%s %2d %8s %-7s %-11s %s %s%s\n", mark, f.Index, f.Offset, f.Kind, f.What, f.Function, location, inlined)
-	}
-}
-
-func golden(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s: got\n%s\nwanted\n%s", path, got, want)
 	}
 }
 

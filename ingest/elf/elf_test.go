@@ -11,29 +11,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/wasmortem/wasmortem/internal/testkit"
 )
-
-// programs are the ones that the cores of ingest/elfcore come from; its README says how they are built.
-var programs = []string{"fault", "fault.aarch64"}
 
 func unpack(tb testing.TB, name string) []byte {
 	tb.Helper()
-	packed, err := os.ReadFile(filepath.Join("..", "elfcore", "testdata", name+".zst"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer d.Close()
-	b, err := d.DecodeAll(packed, nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b
+	return testkit.Unpack(tb, filepath.Join("..", "elfcore", "testdata", name+".zst"))
 }
+
+// programs are the ones that the cores of ingest/elfcore come from; its README says how they are built.
+var programs = []string{"fault", "fault.aarch64"}
 
 func openBytes(tb testing.TB, b []byte) *File {
 	tb.Helper()

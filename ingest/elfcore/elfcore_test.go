@@ -14,32 +14,22 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/wasmortem/wasmortem/ingest/elf"
 	"github.com/wasmortem/wasmortem/ingest/wasm"
+	"github.com/wasmortem/wasmortem/internal/testkit"
 )
 
-var update = flag.Bool("update", false, "write the goldens")
-
-// unpack gives the content of a .zst file.
 func unpack(tb testing.TB, name string) []byte {
 	tb.Helper()
-	packed, err := os.ReadFile(filepath.Join("testdata", name))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer d.Close()
-	b, err := d.DecodeAll(packed, nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b
+	return testkit.Unpack(tb, filepath.Join("testdata", name))
 }
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	testkit.Golden(t, file, got, *update)
+}
+
+var update = flag.Bool("update", false, "write the goldens")
 
 // program unpacks a program into a folder and gives the folder's set.
 func program(tb testing.TB, name string) (*elf.Set, string) {
@@ -146,23 +136,6 @@ func TestDumps(t *testing.T) {
 			}
 			golden(t, "testdata/"+name+".golden", out.String())
 		})
-	}
-}
-
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s: have\n%s\nwant\n%s", path, got, want)
 	}
 }
 

@@ -2,13 +2,10 @@ package wasm
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -16,45 +13,21 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-var update = flag.Bool("update", false, "write the wanted files")
+	"github.com/wasmortem/wasmortem/internal/testkit"
+)
 
 func unpack(tb testing.TB, name string) []byte {
 	tb.Helper()
-	f, err := os.Open(filepath.Join("testdata", name+".gz"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b
+	return testkit.Unpack(tb, filepath.Join("testdata", name+".gz"))
 }
 
-func golden(t *testing.T, name, got string) {
+func golden(t *testing.T, file, got string) {
 	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s: got\n%s\nwanted\n%s", path, got, want)
-	}
+	testkit.Golden(t, filepath.Join("testdata", file), got, *update)
 }
+
+var update = flag.Bool("update", false, "write the wanted files")
 
 // Modules made by hand. The numbers are those of the binary format.
 

@@ -5,10 +5,11 @@ import (
 	"encoding/xml"
 	"flag"
 	"io"
-	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wasmortem/wasmortem/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "write the golden file")
@@ -40,20 +41,7 @@ func written(t *testing.T, s []Suite) []byte {
 //
 //	xmllint --noout --schema junit-10.xsd testdata/example.golden
 func TestGolden(t *testing.T) {
-	got := written(t, example())
-	const file = "testdata/example.golden"
-	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("Write(example) differs from %s; -update writes it\n%s", file, got)
-	}
+	testkit.Golden(t, "testdata/example.golden", string(written(t, example())), *update)
 }
 
 // What the schemas demand: counts, order of elements, required attributes, at most one outcome.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wasmortem/wasmortem/internal/testkit"
+
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
@@ -46,20 +48,7 @@ func written(t *testing.T, run *Run) []byte {
 }
 
 func TestGolden(t *testing.T) {
-	got := written(t, example())
-	const file = "testdata/example.golden"
-	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("Write(example) differs from %s; -update writes it\n%s", file, got)
-	}
+	testkit.Golden(t, "testdata/example.golden", string(written(t, example())), *update)
 }
 
 // The official schema is not part of this repository. Its address is the value of $schema in every log we write.
