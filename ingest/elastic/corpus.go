@@ -292,32 +292,60 @@ func (k *Corpus) source() []string {
 // candidates gives, in order of streams and of documents in them, those that may hold a literal. The parts of the answer are fetched at once.
 func (k *Corpus) candidates(ctx context.Context, literals [][]byte) iter.Seq2[*candidate, error] {
 	return func(yield func(*candidate, error) bool) {
-		query, coarse, why := k.ask(ctx, literals)
+		questions, why := k.ask(ctx, literals)
 		if why != "" {
 			k.note(fmt.Sprintf("%s/%s: the rules' literals cannot be asked of the field %s (%s): every document travels", k.c.Address, k.pattern, k.f.message.field, why))
 		}
-		started := false
-		err := k.merge(ctx, query, literals, func(c *candidate) bool { started = true; return yield(c, nil) })
-		if err != nil && !started && coarse != nil && ctx.Err() == nil && IsStatus(err, 400, 500) {
-			err = k.merge(ctx, coarse, literals, func(c *candidate) bool { return yield(c, nil) })
-		}
-		if err != nil {
-			yield(nil, err)
+		for i, query := range questions {
+			started := false
+			err := k.merge(ctx, query(), literals, func(c *candidate) bool { started = true; return yield(c, nil) })
+			if err != nil && i+1 < len(questions) && !started && ctx.Err() == nil && IsStatus(err, 400, 500) {
+				continue
+			}
+			if err != nil {
+				yield(nil, err)
+			}
+			return
 		}
 	}
 }
 
-// ask makes the queries for candidates; coarse is a wider one for a server that refuses the first. why: all documents have to come.
-func (k *Corpus) ask(ctx context.Context, literals [][]byte) (query, coarse any, why string) {
+// ask makes the queries for candidates, each wider than the one before, for a server that refuses that. why: all documents have to come.
+func (k *Corpus) ask(ctx context.Context, literals [][]byte) (questions []func() any, why string) {
 	if literals == nil {
-		return k.where(), nil, ""
+		return []func() any{func() any { return k.where() }}, ""
 	}
 	if k.f.message.text {
 		if ok, why := k.c.standard(ctx, k.pattern, k.f.message.field); !ok {
-			return k.where(), nil, why
+			return []func() any{func() any { return k.where() }}, why
 		}
 	}
-	return k.where(k.f.message.query(literals, true)), k.where(k.f.message.query(literals, false)), ""
+	for _, may := range []func(any) bool{always, k.sifted(ctx), never} {
+		questions = append(questions, func() any { return k.where(k.f.message.query(literals, may)) })
+	}
+	return questions, ""
+}
+
+func always(any) bool { return true }
+func never(any) bool  { return false }
+
+// sifted asks for each part of a refused question by itself whether the server takes it. A beginning such as 503, which many ids have, is no reason to do
+// without the others.
+func (k *Corpus) sifted(ctx context.Context) func(any) bool {
+	known := map[string]bool{}
+	return func(part any) bool {
+		text, err := json.Marshal(part)
+		if err != nil {
+			return false
+		}
+		may, asked := known[string(text)]
+		if !asked {
+			err := k.c.Search(ctx, object{"size": 0, "track_total_hits": false, "pit": k.p.ref(), "query": k.where(part)}, nil)
+			may = err == nil
+			known[string(text)] = may
+		}
+		return may
+	}
 }
 
 // merge asks for the slices at once, and gives their hits in one order.

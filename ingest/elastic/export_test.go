@@ -9,7 +9,7 @@ func (k *Corpus) Candidates(ctx context.Context, literals [][]byte) ([]int64, er
 		var out struct {
 			Hits struct{ Total struct{ Value int64 } }
 		}
-		query := k.where(k.f.message.query([][]byte{l}, true))
+		query := k.where(k.f.message.query([][]byte{l}, always))
 		if err := k.c.Search(ctx, object{"size": 0, "track_total_hits": true, "query": query}, &out, k.pattern); err != nil {
 			return nil, err
 		}

@@ -31,12 +31,12 @@ type target struct {
 	text, keyword bool // the families that it has, over all indices
 }
 
-// query asks for all documents that may hold one of the literals; precise asks for word order where there are few letters, which costs the server the
-// look at all words that begin in some way, and may be refused.
-func (t target) query(literals [][]byte, precise bool) any {
+// query asks for all documents that may hold one of the literals. Where there are few letters it asks for words in order, if that may be asked: the server looks
+// at all words that begin in some way, and refuses when they are too many.
+func (t target) query(literals [][]byte, may func(ordered any) bool) any {
 	var should []any
 	if t.text {
-		should = append(should, t.words(literals, precise)...)
+		should = append(should, t.words(literals, may)...)
 	}
 	if t.keyword {
 		for _, l := range literals {
@@ -52,7 +52,7 @@ func escapeWildcard(s string) string {
 }
 
 // words asks for the words of literals.
-func (t target) words(literals [][]byte, precise bool) (should []any) {
+func (t target) words(literals [][]byte, may func(any) bool) (should []any) {
 	var inside []string // parts of words: one look through the dictionary for many of them
 	cut := false
 	for _, l := range literals {
@@ -62,10 +62,10 @@ func (t target) words(literals [][]byte, precise bool) (should []any) {
 			should = append(should, t.phrase(&p))
 			cut = true
 		case p.whole != "":
-			should = append(should, t.weak(&p, precise))
+			should = append(should, t.weak(&p, may))
 			cut = true
 		case p.next:
-			should = append(should, t.neighbours(&p, precise))
+			should = append(should, t.neighbours(&p, may))
 			cut = true
 		case len(p.runs) == 1 && len(p.runs[0]) >= 3:
 			inside = append(inside, quoteRegexp(p.runs[0]))
@@ -128,24 +128,25 @@ func (t target) phrase(p *parsed) any {
 }
 
 // weak asks for a phrase of few letters, such as the 503 of `" 503 UF`, together with what stands at its side.
-func (t target) weak(p *parsed, precise bool) any {
+func (t target) weak(p *parsed, may func(any) bool) any {
 	phrase := object{"match_phrase": object{t.field: object{"query": p.whole}}}
 	match := object{"match": object{"query": p.whole, "ordered": true, "max_gaps": 0}}
-	switch {
-	case precise && len(p.left) >= 2:
-		return t.inOrder(ends(p.left), match)
-	case precise && p.right != "":
-		return t.inOrder(match, begins(p.right))
-	case p.right != "":
+	if q := t.inOrder(ends(p.left), match); len(p.left) >= 2 && may(q) {
+		return q
+	}
+	if q := t.inOrder(match, begins(p.right)); p.right != "" && may(q) {
+		return q
+	}
+	if p.right != "" {
 		return object{"bool": object{"filter": []any{phrase, object{"prefix": object{t.field: object{"value": p.right}}}}}}
 	}
 	return phrase
 }
 
 // neighbours asks for two words between which there are only signs, such as those of `flags":"UF`.
-func (t target) neighbours(p *parsed, precise bool) any {
-	if precise {
-		return t.inOrder(ends(p.left), begins(p.right))
+func (t target) neighbours(p *parsed, may func(any) bool) any {
+	if q := t.inOrder(ends(p.left), begins(p.right)); may(q) {
+		return q
 	}
 	return object{"bool": object{"filter": []any{t.regexp(".*" + p.left), object{"prefix": object{t.field: object{"value": p.right}}}}}}
 }

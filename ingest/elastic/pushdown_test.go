@@ -78,8 +78,14 @@ func TestQueryIsASuperset(t *testing.T) {
 	}
 	request("POST", "/superset/_bulk?refresh=true&filter_path=errors", bulk.Bytes())
 	for _, target := range []target{{"text", true, false}, {"line", false, true}} {
-		for _, precise := range []bool{true, false} {
+		for _, precise := range []func(any) bool{always, never} {
+			_, bounded := t.Deadline()
+			started := time.Now()
 			for i, l := range literals {
+				if i > 100 && bounded && time.Since(started) > 10*time.Second { // -timeout 0 asks for all
+					t.Logf("%d of %d literals were asked for", i, len(literals))
+					break
+				}
 				found := map[int64]bool{}
 				var out struct {
 					Hits struct {

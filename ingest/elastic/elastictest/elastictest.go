@@ -42,6 +42,15 @@ func Server(t testing.TB) *elastic.Client {
 	return c
 }
 
+// Enough reports, in a loop over what could be tested for long, that so much time is spent: a gate must come to an end on a slow machine, too. With -timeout 0
+// there is always time.
+func Enough(t *testing.T, d time.Duration) func() bool {
+	t.Helper()
+	_, bounded := t.Deadline()
+	started := time.Now()
+	return func() bool { return bounded && time.Since(started) > d }
+}
+
 func indices(t testing.TB, c *elastic.Client) map[string]bool {
 	t.Helper()
 	var out map[string]any

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -26,6 +27,11 @@ import (
 	"github.com/wasmortem/wasmortem/ingest/elastic/elastictest"
 	"github.com/wasmortem/wasmortem/ingest/index"
 	"github.com/wasmortem/wasmortem/ingest/index/elastic"
+)
+
+var (
+	kills    = flag.Int("kills", 12, "how often TestKilled kills an ingest")
+	restarts = flag.Int("restarts", 1, "how often it kills the server, every second time together with the ingest")
 )
 
 // logs writes files of some 600 KB with records of one line and of several, and one of old times.
@@ -158,8 +164,8 @@ func filler(address, dir, logs string) *exec.Cmd {
 	return cmd
 }
 
-// An ingest that is killed at random moments and started again, while the server is killed, too, ends in the same index as an undisturbed one: nothing
-// is lost, nothing doubled.
+// An ingest that is killed at random moments and started again, and one whose server is killed, end in the same index as an undisturbed one: nothing is lost,
+// nothing doubled.
 func TestKilled(t *testing.T) {
 	c := elastictest.Server(t)
 	work, from := t.TempDir(), logs(t)
@@ -169,15 +175,13 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := time.Since(started)
-	kills := 12
-	if os.Getenv("WASMORTEM_TEST_KILLS") != "" {
-		_, _ = fmt.Sscan(os.Getenv("WASMORTEM_TEST_KILLS"), &kills)
-	}
 	if testing.Short() {
-		kills = 4
+		*kills = min(*kills, 4)
 	}
 	r := rand.New(rand.NewPCG(uint64(started.UnixNano()), 0))
-	for range kills {
+	enough := elastictest.Enough(t, time.Minute)
+	n := 0
+	for ; n < *kills && (n < 4 || !enough()); n++ {
 		cmd := filler(c.Address, dir, from)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -194,27 +198,46 @@ func TestKilled(t *testing.T) {
 			}
 		}
 	}
-	if control := os.Getenv("WASMORTEM_TEST_ELASTICSEARCH_CONTROL"); control != "" && !testing.Short() {
+	if err := fill(dir, engine(c), from); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("an ingest was killed %d times, and then had %s for what takes %s undisturbed", n, time.Since(started), whole)
+	wanted := content(t, c, want)
+	sameContent(t, wanted, content(t, c, dir))
+	if w, g := searches(t, want, engine(c)), searches(t, dir, engine(c)); w != g {
+		t.Errorf("searches differ:\nwant %s\ngot %s", w, g)
+	}
+
+	control := os.Getenv("WASMORTEM_TEST_ELASTICSEARCH_CONTROL")
+	if control == "" || testing.Short() {
+		return
+	}
+	for n := range *restarts {
+		dir := filepath.Join(work, fmt.Sprint("restarted", n))
 		cmd := filler(c.Address, dir, from)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(whole / 3)
+		time.Sleep(whole/8 + time.Duration(r.Int64N(int64(whole)*3/4)))
+		both := n%2 == 1
+		if both {
+			_ = cmd.Process.Kill()
+		}
 		for _, do := range []string{"kill", "resume"} {
 			if out, err := exec.Command(control, do).CombinedOutput(); err != nil {
 				t.Fatalf("%s %s: %v\n%s", control, do, err, out)
 			}
 		}
-		if err := cmd.Wait(); err != nil {
+		err := cmd.Wait()
+		if err != nil && !both {
 			t.Fatalf("an ingest during which the server was killed and came back: %v", err)
 		}
-	}
-	if err := fill(dir, engine(c), from); err != nil {
-		t.Fatal(err)
-	}
-	sameContent(t, content(t, c, want), content(t, c, dir))
-	if w, g := searches(t, want, engine(c)), searches(t, dir, engine(c)); w != g {
-		t.Errorf("searches differ:\nwant %s\ngot %s", w, g)
+		if both {
+			if err := fill(dir, engine(c), from); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sameContent(t, wanted, content(t, c, dir))
 	}
 }
 
