@@ -13,12 +13,12 @@ import (
 	"github.com/wasmortem/wasmortem/ingest"
 )
 
-// What is said about configurations alone: each finding with the line that it is about. Files called -good are the near misses: the same
-// things, done right, and nothing may be said about them.
+// What is said about configurations alone: each finding with the line that it is about. A file is a case, and so is a folder of files. Those
+// called -good are the near misses: the same things, done right, and nothing may be said about them.
 func TestConfigurations(t *testing.T) {
 	set := ruleSet(t)
 	var files []string
-	for _, pattern := range []string{"*.yaml", "*.json"} {
+	for _, pattern := range []string{"*.yaml", "*.json", "across-*"} {
 		found, err := filepath.Glob("../testdata/configurations/" + pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -31,23 +31,27 @@ func TestConfigurations(t *testing.T) {
 	sort.Strings(files)
 	var out bytes.Buffer
 	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines := strings.Split(string(data), "\n")
 		r := run(t, set, ingest.Options{}, false, file)
 		fmt.Fprintf(&out, "%s\n", filepath.Base(file))
 		for _, inc := range r.Incidents {
-			if strings.HasSuffix(file, "-good.yaml") {
+			if strings.HasSuffix(strings.TrimSuffix(file, ".yaml"), "-good") {
 				t.Errorf("%s: %s, want nothing", file, inc.RootCause)
 			}
 			fmt.Fprintf(&out, "  %-7s %-46s %s\n", inc.Severity, inc.RootCause, inc.Subject.Plugin)
 			for _, e := range inc.Evidence {
-				if e.Line < 1 || int(e.Line) > len(lines) || lines[e.Line-1] != e.Text {
-					t.Errorf("%s:%d is not %q", file, e.Line, e.Text)
+				data, err := os.ReadFile(e.Source)
+				if err != nil {
+					t.Fatal(err)
 				}
-				fmt.Fprintf(&out, "          %d: %s  (%s)\n", e.Line, strings.TrimSpace(e.Text), e.Rule)
+				lines := strings.Split(string(data), "\n")
+				if e.Line < 1 || int(e.Line) > len(lines) || lines[e.Line-1] != e.Text {
+					t.Errorf("%s:%d is not %q", e.Source, e.Line, e.Text)
+				}
+				within := ""
+				if e.Source != file {
+					within = filepath.Base(e.Source) + ":"
+				}
+				fmt.Fprintf(&out, "          %s%d: %s  (%s)\n", within, e.Line, strings.TrimSpace(e.Text), e.Rule)
 			}
 			if len(inc.Runbook.Steps) == 0 || inc.Runbook.Steps[0].Snippet == "" {
 				t.Errorf("%s: %s has no patch", file, inc.RootCause)

@@ -1,8 +1,10 @@
 package rules
 
 import (
+	"fmt"
 	"math"
 	"sort"
+	"strings"
 	"time"
 )
 
@@ -108,6 +110,8 @@ type evaluation struct {
 	set     *Set
 	matches *Matches
 	facts   Facts
+
+	joins map[*Cond]map[string][]*Found // for conditions that compare: matches by the values that have to be the same
 
 	when *When             // whose sequence was looked at last
 	ways map[step][]*Found // what is known of it
@@ -501,6 +505,10 @@ func (e *evaluation) cond(c *Cond, a *Found) ([]*Found, bool) {
 		}
 		return nil, false
 	}
+	if len(c.Same)+len(c.Differs) > 0 {
+		found := e.joined(c, a)
+		return found, len(found) > 0
+	}
 	var found []*Found
 	var total float64
 	for _, id := range c.Rules {
@@ -522,6 +530,80 @@ const (
 	// looked is how many it looks at around an anchor, the nearest first. Only made-up logs have so many that do not fit.
 	looked = 2048
 )
+
+// joined lists matches anywhere that have some values in common with the anchor and differ from it in others.
+func (e *evaluation) joined(c *Cond, a *Found) (found []*Found) {
+	index, ok := e.joins[c]
+	if !ok {
+		index = e.join(c)
+		if e.joins == nil {
+			e.joins = map[*Cond]map[string][]*Found{}
+		}
+		e.joins[c] = index
+	}
+	list := index[a.values(c.Same)]
+	for _, f := range list[:min(len(list), looked)] {
+		if f != a && f.differs(a, c.Differs) {
+			if found = append(found, f); len(found) == support {
+				break
+			}
+		}
+	}
+	return found
+}
+
+// join sorts matches by the values that have to be the same. Of those that are the same in the values that have to differ, too, the first one
+// stands for all: thousands of proxies have the same configuration, and any of them shows that it is another.
+func (e *evaluation) join(c *Cond) map[string][]*Found {
+	index, seen := map[string][]*Found{}, map[string]bool{}
+	for _, id := range c.Rules {
+		r := e.set.rules[id]
+		if r == nil || r.Retired {
+			continue
+		}
+		for _, proxy := range e.matches.proxies(r.index) {
+			for _, g := range e.matches.of(r.index, proxy).groups {
+				for _, f := range g.Kept() {
+					if !f.holds(c.Where) {
+						continue
+					}
+					key := f.values(c.Same)
+					if variant := key + "\x00" + f.values(c.Differs); len(c.Differs) > 0 {
+						if seen[variant] {
+							continue
+						}
+						seen[variant] = true
+					}
+					index[key] = append(index[key], f)
+				}
+			}
+		}
+	}
+	return index
+}
+
+// values writes down values so that equal ones are equal texts, absent ones among them.
+func (f *Found) values(names []string) string {
+	var b strings.Builder
+	for _, n := range names {
+		if v, ok := f.Value(n); ok {
+			fmt.Fprintf(&b, "%d:%s", len(v), v)
+		}
+		b.WriteByte(';')
+	}
+	return b.String()
+}
+
+// differs reports whether each of the values is another one than a's.
+func (f *Found) differs(a *Found, names []string) bool {
+	for _, n := range names {
+		v, ok := f.Value(n)
+		if w, has := a.Value(n); ok == has && v == w {
+			return false
+		}
+	}
+	return true
+}
 
 // matching lists the matches of a rule that a condition asks for around an anchor, nearest first, and, for one that counts, how many
 // there are in truth.

@@ -71,14 +71,26 @@ func (s *Set) unheard(r *Rule) (names []string) {
 			}
 		}
 	}
+	compared := func(c *Cond, anchor string) { // both sides have to be able to tell it: a misspelt name would be the same everywhere
+		for _, name := range slices.Concat(c.Same, c.Differs) {
+			check(map[string]Test{name: {}}, c.Rules...)
+			check(map[string]Test{name: {}}, anchor)
+		}
+	}
 	for i := range r.Also {
 		check(r.Also[i].Where, r.Also[i].Rules...)
+		if r.When == nil {
+			compared(&r.Also[i], r.ID)
+		} else {
+			compared(&r.Also[i], r.When.Anchor)
+		}
 	}
 	if w := r.When; w != nil {
 		check(w.Where, w.Anchor)
 		for _, list := range [][]Cond{w.All, w.Any, w.None, w.Sequence} {
 			for i := range list {
 				check(list[i].Where, list[i].Rules...)
+				compared(&list[i], w.Anchor)
 			}
 		}
 	}

@@ -764,8 +764,8 @@ func (p *parser) when(n *yaml.Node) *When {
 		p.errorf(n, "when: within bounds a count or a sequence, and there is none; conditions have before, after and around")
 	}
 	for i := range w.Sequence {
-		if c := &w.Sequence[i]; c.Fact != "" || c.Count != nil || c.Before > 0 || c.Around > 0 {
-			p.errorf(&yaml.Node{Line: c.Line}, "sequence: a step is one match after the one before: fact, count, before and around do not belong here")
+		if c := &w.Sequence[i]; c.Fact != "" || c.Count != nil || c.Before > 0 || c.Around > 0 || len(c.Same)+len(c.Differs) > 0 {
+			p.errorf(&yaml.Node{Line: c.Line}, "sequence: a step is one match after the one before: fact, count, before, around, same and differs do not belong here")
 		}
 	}
 	return w
@@ -778,6 +778,7 @@ func (p *parser) cond(n *yaml.Node) Cond {
 		"rule": p.list(&c.Rules), "fact": p.text(&c.Fact), "where": func(n *yaml.Node) { c.Where = p.tests(n) },
 		"is": func(n *yaml.Node) { c.Is = p.test(n) }, "scope": p.text(&scope), "before": p.duration(&c.Before),
 		"after": p.duration(&c.After), "around": p.duration(&c.Around), "count": p.number(&c.Count),
+		"same": p.list(&c.Same), "differs": p.list(&c.Differs),
 	}) {
 		return c
 	}
@@ -792,7 +793,10 @@ func (p *parser) cond(n *yaml.Node) Cond {
 	if (len(c.Rules) == 0) == (c.Fact == "") {
 		p.errorf(n, "condition: wants either a rule or a fact")
 	}
+	compares := len(c.Same)+len(c.Differs) > 0
 	switch {
+	case compares && (c.Fact != "" || c.Scope != ScopeCase || c.Before > 0 || c.After > 0 || c.Around > 0 || c.Count != nil):
+		p.errorf(n, "condition: same and differs compare records wherever they are: they want a rule and scope: case, without times and count")
 	case c.Fact != "" && (c.Where != nil || scope != "" || c.Before > 0 || c.After > 0 || c.Around > 0 || c.Count != nil):
 		p.errorf(n, "condition: a fact is about a whole proxy: only is stands beside it")
 	case c.Fact == "" && c.Is != nil:

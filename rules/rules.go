@@ -165,7 +165,11 @@ type Cond struct {
 	After  time.Duration // …or after it
 	Around time.Duration
 	Count  *Number
-	Line   int
+
+	// The values that a match has in common with the anchor, and those in which it is another. A value that neither has is common.
+	Same, Differs []string
+
+	Line int
 }
 
 // Set is a compiled rules file (or several, merged).

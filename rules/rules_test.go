@@ -55,6 +55,12 @@ rules:
     cause: trouble
     when: {anchor: alpha, where: {part: a, callback: b, calls: c}, none: [{rule: alpha, where: {stage: a, stge: b}}]}
     examples: {hit: [a], near: [b]}
+  - id: charlie
+    about: c
+    source: s
+    cause: trouble
+    when: {anchor: alpha, all: [{rule: alpha, scope: case, same: [stage, namespacce], differs: [part, prt]}]}
+    examples: {hit: [a], near: [b]}
 `)})
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +71,7 @@ rules:
 			got = append(got, strings.Fields(name)[0])
 		}
 	}
-	if want := []string{`"stagge"`, `"thread"`, `"version"`, `"calls"`, `"stge"`}; !slices.Equal(got, want) {
+	if want := []string{`"stagge"`, `"thread"`, `"version"`, `"calls"`, `"stge"`, `"namespacce"`, `"prt"`}; !slices.Equal(got, want) {
 		t.Errorf("Lint says that nothing gives %v a value, want %v", got, want)
 	}
 	for _, w := range load(t).Lint() {

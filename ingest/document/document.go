@@ -35,7 +35,7 @@
 //	                      filters_after vm_id_other_code sibling_root_ids sibling_configured
 //	object=wasmplugin|trafficextension|envoyextensionpolicy
 //	                      object_name plugin filter root_id vm_id vm_env code url sha256 fail_policy fail_policy_default phase priority
-//	                      has_config has_workload_selector default_config_disabled selector targets image_pull_policy
+//	                      has_config has_workload_selector default_config_disabled selector targets traffic image_pull_policy
 //	                      image_pull_secret sibling_root_ids sibling_configured
 //	object=runtime        layer runtime_key runtime_value
 //	object=bootstrap      admin_address concurrency envoy_version istio_version node_id wasm_plugins wasm_vms
@@ -45,7 +45,8 @@
 //
 // Those that come from a Kubernetes object which holds a piece of Envoy configuration also have
 //
-//	declared_by=envoyfilter  object_name apply_to context operation has_workload_selector selector match_filter match_subfilter
+//	declared_by=envoyfilter  object_name apply_to context operation has_workload_selector selector targets match_filter
+//	                         match_subfilter
 //	declared_by=configmap    object_name key
 //
 // What is meant by some of them:
@@ -273,7 +274,7 @@ func (c *collector) compare() {
 			m.roots = append(m.roots, r)
 		}
 		m.configured = m.configured || p.Fields["has_config"] == "true"
-		if id := p.Fields["vm_id"]; id != "" {
+		if id := p.Fields["vm_id"]; id != "" && p.Fields["declared_by"] != "envoyfilter" { // whether two patches meet in a proxy is not known here
 			if first, seen := ids[id]; seen && first != p.module {
 				several[id] = true
 			} else if !seen {
@@ -289,7 +290,7 @@ func (c *collector) compare() {
 		if f["has_config"] == "false" && m.configured {
 			f.set("sibling_configured", "true")
 		}
-		if several[f["vm_id"]] {
+		if several[f["vm_id"]] && f["declared_by"] != "envoyfilter" {
 			f.set("vm_id_other_code", "true")
 		}
 		if name := f["fetch_cluster"]; name != "" && c.clusters != nil && !c.discovers && !slices.Contains(c.clusters, name) {

@@ -512,13 +512,8 @@ func (c *collector) istioPlugin(t *tree, n, wasm ref, kind string) {
 	f.set("default_config_disabled", t.text(wasm, "defaultConfigDisable"))
 	f.set("vm_env", t.names(t.get(wasm, "vmConfig", "env")))
 	f.set("selector", t.labels(t.get(spec, "selector", "matchLabels")))
-	targets := t.get(spec, "targetRefs")
-	if targets == none {
-		targets = t.get(spec, "targetRef")
-	}
-	if t.filled(targets) {
-		f.set("targets", cmp.Or(t.names(targets), t.text(targets, "name"), "unnamed"))
-	}
+	f.set("targets", t.targets(spec))
+	f.set("traffic", t.traffic(t.get(spec, "match")))
 	f.set("image_pull_policy", t.text(wasm, "imagePullPolicy"))
 	f.set("image_pull_secret", t.text(wasm, "imagePullSecret"))
 	p.module = digest(t.text(wasm, "url"), t.text(wasm, "sha256"))
@@ -543,6 +538,34 @@ func (t *tree) hasPluginConfig(spec ref) bool {
 func (t *tree) selects(spec ref) bool {
 	return t.filled(t.get(spec, "selector", "matchLabels")) || t.filled(t.get(spec, "workloadSelector", "labels")) ||
 		t.filled(t.get(spec, "targetRef")) || t.filled(t.get(spec, "targetRefs"))
+}
+
+// targets names what a resource is attached to.
+func (t *tree) targets(spec ref) string {
+	targets := t.get(spec, "targetRefs")
+	if targets == none {
+		targets = t.get(spec, "targetRef")
+	}
+	if !t.filled(targets) {
+		return ""
+	}
+	return cmp.Or(t.names(targets), t.text(targets, "name"), "unnamed")
+}
+
+// traffic writes down for which traffic of its workloads a WasmPlugin is: `SERVER:8080,CLIENT`.
+func (t *tree) traffic(match ref) string {
+	var list []string
+	for m := range t.each(match) {
+		mode := cmp.Or(t.text(m, "mode"), "CLIENT_AND_SERVER")
+		ports := false
+		for p := range t.each(t.get(m, "ports")) {
+			list, ports = append(list, mode+":"+t.text(p, "number")), true
+		}
+		if !ports {
+			list = append(list, mode)
+		}
+	}
+	return strings.Join(list, ",")
 }
 
 // labels writes down what a selector asks for: `app=edge,track=canary`.
@@ -575,6 +598,7 @@ func (c *collector) envoyFilter(t *tree, n ref) {
 		extra.set("match_filter", t.text(filter, "name"))
 		extra.set("match_subfilter", t.text(filter, "subFilter", "name"))
 		extra.set("selector", t.labels(t.get(spec, "workloadSelector", "labels")))
+		extra.set("targets", t.targets(spec))
 		extra.set("has_workload_selector", strconv.FormatBool(t.selects(spec)))
 		c.walk(t, t.get(patch, "patch", "value"), place{holder: none, namespace: t.text(n, "metadata", "namespace"), extra: extra})
 	}
