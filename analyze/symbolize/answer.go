@@ -152,6 +152,7 @@ func shorter(file string) string {
 type Reader struct {
 	s       *Symbolizer
 	found   []occurrence
+	like    map[occurrenceKey][]int // where in found those are that may be the same
 	dumps   []dump
 	bytes   int // of the dumps
 	native  []Native
@@ -169,6 +170,13 @@ type occurrence struct {
 	input string
 	count int
 	Backtrace
+}
+
+// occurrenceKey is what the same backtraces have in common.
+type occurrenceKey struct {
+	input, trap, panicked string
+	frames                int
+	first                 Logged
 }
 
 // NewReader makes a reader that adds modules to those that the symbolizer has.
@@ -235,8 +243,12 @@ func (r *Reader) entry(e archive.Entry) error {
 
 // add counts a backtrace that was there before.
 func (r *Reader) add(input string, t Backtrace) {
-	for i := range r.found {
-		if x := &r.found[i]; x.input == input && x.Trap == t.Trap && x.Panic.Location == t.Panic.Location && same(x.Frames, t.Frames) {
+	key := occurrenceKey{input: input, trap: t.Trap, panicked: t.Panic.Location, frames: len(t.Frames)}
+	if len(t.Frames) > 0 {
+		key.first = t.Frames[0]
+	}
+	for _, i := range r.like[key] {
+		if x := &r.found[i]; same(x.Frames, t.Frames) {
 			x.count++
 			return
 		}
@@ -245,6 +257,10 @@ func (r *Reader) add(input string, t Backtrace) {
 		r.skip(input, fmt.Sprintf("more than %d different backtraces: the others are left out", maxTraced))
 		return
 	}
+	if r.like == nil {
+		r.like = map[occurrenceKey][]int{}
+	}
+	r.like[key] = append(r.like[key], len(r.found))
 	r.found = append(r.found, occurrence{input, 1, t})
 }
 

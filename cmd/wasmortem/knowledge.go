@@ -50,23 +50,23 @@ func (a *app) rulesCommand() *cobra.Command {
 		formatFlag(c, &format)
 		cmd.AddCommand(c)
 	}
-	if set, err := a.loadRules(nil); err == nil {
-		var ids []cobra.Completion
+	show.ValidArgsFunction = a.once(func(set *rules.Set) (ids []cobra.Completion) {
 		for _, r := range set.Rules {
 			ids = append(ids, cobra.CompletionWithDesc(r.ID, r.About))
 		}
-		show.ValidArgsFunction = once(ids)
-	}
+		return ids
+	})
 	return cmd
 }
 
-// once completes the only argument of a command.
-func once(list []cobra.Completion) cobra.CompletionFunc {
+// once completes the only argument of a command. The rules are loaded when somebody asks: that takes longer than many a command.
+func (a *app) once(list func(*rules.Set) []cobra.Completion) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) > 0 {
+		set, err := a.loadRules(nil)
+		if len(args) > 0 || err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return list, cobra.ShellCompDirectiveNoFileComp
+		return list(set), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
@@ -225,6 +225,7 @@ func (a *app) runbookCommand() *cobra.Command {
 	var paths []string
 	var format, output string
 	cmd := &cobra.Command{Use: "runbook CAUSE", Short: "Print the runbook of a cause",
+		Long:    "Prints what a cause means and what to do about it. `wasmortem runbook --help` lists the causes.",
 		Example: "  wasmortem runbook missing-malloc\n  wasmortem runbook guest-panic --format json",
 		Args:    exactly(1, "runbook: of which cause? (wasmortem runbook --help lists them)"),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.runbook(args[0], paths, format, output) }}
@@ -232,15 +233,19 @@ func (a *app) runbookCommand() *cobra.Command {
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"table", "markdown", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this file instead of standard output")
 	cmd.Flags().StringArrayVar(&paths, "rules", nil, "rules file or folder to add (repeatable)")
-	if set, err := a.loadRules(nil); err == nil {
-		ids := causeIDs(set)
-		cmd.Long = "Prints what a cause means and what to do about it. Causes:\n\n  " + strings.Join(ids, "\n  ")
-		var described []cobra.Completion
-		for _, id := range ids {
+	cmd.ValidArgsFunction = a.once(func(set *rules.Set) (described []cobra.Completion) {
+		for _, id := range causeIDs(set) {
 			described = append(described, cobra.CompletionWithDesc(id, set.Cause(id).Title))
 		}
-		cmd.ValidArgsFunction = once(described)
-	}
+		return described
+	})
+	help := cmd.HelpFunc()
+	cmd.SetHelpFunc(func(c *cobra.Command, args []string) {
+		if set, err := a.loadRules(nil); err == nil {
+			c.Long = "Prints what a cause means and what to do about it. Causes:\n\n  " + strings.Join(causeIDs(set), "\n  ")
+		}
+		help(c, args)
+	})
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -60,7 +61,7 @@ func (a *app) symbolize(ctx context.Context, paths []string, f symbolizeFlags) e
 	if err != nil {
 		return err
 	}
-	set, err := a.loadRules(f.rules)
+	set, err := a.loadDictionaries(f.rules)
 	if err != nil {
 		return err
 	}
@@ -76,6 +77,7 @@ func (a *app) symbolize(ctx context.Context, paths []string, f symbolizeFlags) e
 	if err := writable(f.output); err != nil {
 		return err
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // what lives is about as large as the modules
 	r, err := a.traces(ctx, set, f.modules, paths)
 	if err != nil {
 		return err
