@@ -15,6 +15,7 @@ const (
 	wrapDocker                 // `{"log":"text\n","stream":"stderr","time":"…"}` (docker json-file)
 	wrapPrefix                 // `[pod/NAME/CONTAINER] text` (kubectl logs --prefix)
 	wrapEpoch                  // `[Envoy (Epoch 0)] text` (Istio up to 1.4)
+	wrapFluent                 // `[0] TAG: [[1700000000.123, {}], {"log"=>"text"}]` (Fluent Bit's stdout)
 	wrapJSON                   // `{"@timestamp":…,"message":"text","kubernetes":{…}}` and other shippers' envelopes
 	wrapTimes                  // `2024-01-01T00:00:00.000000000Z text` (kubectl logs --timestamps)
 	wrapStern                  // `POD CONTAINER text` (stern)
@@ -30,7 +31,7 @@ const (
 	wrappers
 )
 
-var wrapperNames = [wrappers]string{"ansi", "cri", "docker", "kubectl-prefix", "epoch", "json-envelope", "kubectl-timestamps", "stern", "compose", "loki", "syslog",
+var wrapperNames = [wrappers]string{"ansi", "cri", "docker", "kubectl-prefix", "epoch", "fluent-bit", "json-envelope", "kubectl-timestamps", "stern", "compose", "loki", "syslog",
 	"log-stream", "json-pretty", "csv", "quoted", "respelt", "prefixed"}
 
 // doubtful are the wrappers that ordinary text may look like: they are removed only where the head of the input shows that it has
@@ -82,6 +83,9 @@ func stripCertain(b []byte, m *meta, seen *[]wrapper) []byte {
 		case c == '[' && b[1] == 'E':
 			w = wrapEpoch
 			s, ok = stripEpoch(b)
+		case c == '[' && '0' <= b[1] && b[1] <= '9':
+			w = wrapFluent
+			s, ok = stripFluent(b, m)
 		case c == '{':
 			w = wrapDocker
 			s, ok = stripDocker(b, m)
