@@ -264,8 +264,23 @@ func parseRequest(b []byte, h *head, peek bool) bool {
 	h.access = noAccess
 	h.access.method, h.access.path = b[method:path-1], b[path:i]
 	h.access.results(r, areKnownFlags)
+	if h.access.details == nil {
+		h.access.details = detailsIn(r)
+	}
 	h.requestTime(b[:method])
 	return true
+}
+
+// detailsIn finds response code details anywhere behind a request, bare or as `key=value`.
+func detailsIn(r []byte) []byte {
+	f, n := fields(r)
+	for _, v := range f[:n] {
+		v = bytes.Trim(v[bytes.LastIndexByte(v, '=')+1:], `"',;`)
+		if isDetails(v) {
+			return v
+		}
+	}
+	return nil
 }
 
 // fields finds an access log entry in r, a part of line b, that names no protocol: one of key=value pairs, or one of columns in any order and
@@ -280,9 +295,12 @@ func (h *head) fields(b, r []byte) bool {
 	if bytes.IndexByte(r, '/') < 0 {
 		return false
 	}
-	a, known := noAccess, false
+	a, known, seps := noAccess, false, " \t|;\""
+	if bytes.IndexAny(r, " \t|;") < 0 {
+		seps = ","
+	}
 	for n := 0; len(r) > 0 && n < 60; n++ {
-		i := bytes.IndexAny(r, " \t|;\"")
+		i := bytes.IndexAny(r, seps)
 		if i < 0 {
 			i = len(r)
 		}
@@ -309,6 +327,7 @@ func (h *head) fields(b, r []byte) bool {
 	}
 	h.dialect, h.kind, h.single, h.message = "access", KindAccess, true, b
 	h.access = a
+	h.requestTime(b)
 	return true
 }
 

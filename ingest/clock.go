@@ -16,6 +16,9 @@ func parseTime(b []byte) (t time.Time, zoned bool, n int, ok bool) {
 		return
 	}
 	sep := b[4]
+	if '0' <= sep && sep <= '9' {
+		return parseCompact(b)
+	}
 	if (sep != '-' && sep != '/') || b[7] != sep || (b[10] != ' ' && b[10] != 'T' && b[10] != '_') {
 		return
 	}
@@ -28,6 +31,44 @@ func parseTime(b []byte) (t time.Time, zoned bool, n int, ok bool) {
 	off, z := parseZone(b[19+k:])
 	sec := daysFromCivil(y, m, d)*86400 + int64(secs-off)
 	return time.Unix(sec, int64(ns)).UTC(), z > 0, 19 + k + z, true
+}
+
+// parseCompact reads `20261122 14:50:09.970` and `20261122T14:50:09Z`.
+func parseCompact(b []byte) (t time.Time, zoned bool, n int, ok bool) {
+	y, m, d := digits(b[0:4]), digits(b[4:6]), digits(b[6:8])
+	secs, ok := parseClock(b[9:])
+	if !ok || b[8] != ' ' && b[8] != 'T' || y < 1970 || m < 1 || m > 12 || d < 1 || d > daysIn(y, m) {
+		return t, false, 0, false
+	}
+	ns, k := parseFraction(b[17:])
+	off, z := parseZone(b[17+k:])
+	return time.Unix(daysFromCivil(y, m, d)*86400+int64(secs-off), int64(ns)).UTC(), z > 0, 17 + k + z, true
+}
+
+// parseAnyTime reads what stands for a time in a format that somebody made up: any of the forms above, `Sun Nov 22 14:50:09 2026`, and seconds
+// with a fraction or milliseconds since 1970.
+func parseAnyTime(b []byte) (t time.Time, zoned bool, n int, ok bool) {
+	if t, zoned, n, ok = parseTime(b); ok {
+		return t, zoned, n, true
+	}
+	if t, zoned, n, ok = parseCommonTime(b); ok {
+		return t, zoned, n, true
+	}
+	if len(b) > 24 && b[3] == ' ' && b[19] == ' ' {
+		if at, k, ok := parseYearless(b[4:]); ok && parseMonth(b[4:]) > 0 && k == 15 {
+			if y := digits(b[20:24]); y >= 1970 {
+				return time.Date(y, at.Month(), at.Day(), at.Hour(), at.Minute(), at.Second(), 0, time.UTC), false, 24, true
+			}
+		}
+	}
+	for n < len(b) && n < 22 && ('0' <= b[n] && b[n] <= '9' || b[n] == '.' && n == 10) {
+		n++
+	}
+	if n < 13 || n >= len(b) || b[0] != '1' || b[10] != '.' && n != 13 {
+		return t, false, 0, false
+	}
+	t, ok = parseEpoch(b[:n])
+	return t, true, n, ok
 }
 
 // parseClock reads `14:50:09` at the start of b and gives the seconds since midnight.

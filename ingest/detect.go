@@ -79,7 +79,7 @@ func (in *Input) describe(seen []sampled, names []wrapper) {
 	switch {
 	case kinds[KindLog] > 0:
 		in.Kind = "envoy-log"
-	case kinds[KindAgent] > 0:
+	case kinds[KindAgent] > 0, dialects["agent-json"] > 0:
 		in.Kind = "agent-log"
 	case kinds[KindAccess] > 0:
 		in.Kind = "access-log"

@@ -45,7 +45,7 @@ func parseHead(b []byte, h *head, peek bool) bool {
 func (h *head) parse(b []byte, peek bool) bool {
 	switch c := b[0]; {
 	case c == '[':
-		return parseBracketed(b, h, peek) || parseUntimed(b, h, peek)
+		return parseBracketed(b, h, peek) || parseUntimed(b, h, peek) || h.anyOrder(b)
 	case c == '{':
 		return parseJSONLine(b, h, peek)
 	case c == ' ' || c == '\t':
@@ -71,7 +71,67 @@ func (h *head) parse(b []byte, peek bool) bool {
 		h.text(b[n:], t, false)
 		return true
 	}
-	return parseRequest(b, h, peek) || h.fields(b, b)
+	return parseRequest(b, h, peek) || h.fields(b, b) || h.anyOrder(b)
+}
+
+// anyOrder reads a header that somebody made up: few words, among them a level, and a time that is not first or of another form than usual.
+func (h *head) anyOrder(b []byte) bool {
+	const marks = " \t[](){}<>|,;"
+	var g head
+	r := b
+	for n := 0; ; n++ {
+		r = bytes.TrimLeft(r, marks)
+		if t, zoned, k, ok := parseAnyTime(r); ok {
+			h.text(r[k:], t, zoned)
+			break
+		}
+		end := bytes.IndexAny(r[:min(len(r), 40)], marks)
+		if n == 4 || end < 1 {
+			return false
+		}
+		w := bytes.TrimRight(r[:end], ":")
+		switch lv := levelOf(w); {
+		case g.level == LevelUnknown && lv != LevelUnknown:
+			g.level = lv
+		case g.logger == nil && isLogger(w):
+			g.logger = w
+		case g.thread == nil && digits(w) >= 0:
+			g.thread = w
+		case !isWord(w):
+			return false
+		}
+		r = r[end:]
+	}
+	if g.level == LevelUnknown {
+		if h.level != LevelUnknown {
+			return true
+		}
+		w, rest := nextWord(h.message)
+		if len(w) != 1 || klogLevel(w[0]) == LevelUnknown { // spdlog's %L
+			return false
+		}
+		g.level, h.message = klogLevel(w[0]), rest
+	}
+	h.level, h.thread = g.level, g.thread
+	for r = h.message; ; {
+		w, rest := nextWord(r)
+		w = bytes.Trim(w, "[](){}<>|:")
+		switch {
+		case g.logger == nil && isLogger(w):
+			g.logger = w
+		case h.thread == nil && len(w) > 0 && digits(w) >= 0:
+			h.thread = w
+		case h.caller == nil && isCaller(w):
+			h.caller = w
+		default:
+			if h.logger = g.logger; h.logger != nil {
+				h.kind = KindLog
+			}
+			h.message = bytes.TrimLeft(r, " \t|")
+			return true
+		}
+		r = rest
+	}
 }
 
 // text makes a header of nothing but a time.
@@ -576,11 +636,11 @@ func (l *fieldSet) visit(path, v []byte) jsonStep {
 		l.message(v, 3)
 	case "text":
 		l.message(v, 2)
-	case "event":
+	case "event", "body":
 		l.message(v, 1)
-	case "level", "severity", "loglevel", "lvl", "levelname":
+	case "level", "severity", "severitytext", "loglevel", "lvl", "levelname":
 		l.level = v
-	case "time", "timestamp", "ts", "starttime", "datetime", "asctime":
+	case "time", "timestamp", "ts", "t", "starttime", "datetime", "asctime":
 		if l.at == nil || string(path) != "timestamp" {
 			l.at = v
 		}
@@ -726,6 +786,9 @@ func parseJSONLine(b []byte, h *head, peek bool) bool {
 		return true
 	}
 	h.dialect, h.kind = "agent-json", KindAgent
+	if h.logger == nil && h.caller == nil && len(jsonText(l.at)) != len("2026-11-22T14:50:09.970123Z") {
+		h.kind = KindText // level, time and message could be Envoy's as well; the agent prints microseconds
+	}
 	if !peek {
 		h.message = append(h.message[:len(h.message):len(h.message)], otherKeys(b)...)
 	}

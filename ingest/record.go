@@ -76,17 +76,17 @@ func levelOf(w []byte) Level {
 		l[i] = c
 	}
 	switch string(l[:len(w)]) {
-	case "trace", "trc":
+	case "trace", "trc", "trac":
 		return LevelTrace
-	case "debug", "dbg":
+	case "debug", "dbg", "debu":
 		return LevelDebug
 	case "info", "information", "notice", "inf":
 		return LevelInfo
 	case "warning", "warn", "wrn":
 		return LevelWarning
-	case "error", "err":
+	case "error", "err", "erro":
 		return LevelError
-	case "critical", "fatal", "crit", "panic", "emerg", "alert":
+	case "critical", "fatal", "crit", "panic", "emerg", "alert", "fata", "pani": // logrus has four letters
 		return LevelCritical
 	case "off":
 		return LevelOff

@@ -84,7 +84,7 @@ func allEscaped(b []byte) bool {
 func trimTags(b []byte) []byte {
 	for len(b) > 2 && b[0] == '<' && (b[1] == '/' || b[1] == '!' || 'a' <= b[1] && b[1] <= 'z') {
 		end := bytes.IndexByte(b, '>')
-		if end < 0 || end > 200 {
+		if end < 0 || end > 200 || levelOf(b[1:end]) != LevelUnknown { // `<error> 2026-…`
 			break
 		}
 		b = b[end+1:]

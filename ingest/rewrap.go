@@ -89,7 +89,7 @@ func beginsLine(l []byte) bool {
 		return false
 	}
 	var m meta
-	_, _, _, timed := parseTime(l)
+	_, _, _, timed := parseAnyTime(l)
 	return timed || clearHeader(l) || len(stripCertain(l, &m, nil)) < len(l) || headerBehind(l) > 0
 }
 
