@@ -28,7 +28,7 @@ type analyzeFlags struct {
 	format, output, caseName, since, until, failOn string
 	rules, modules, binaries                       []string
 	jobs                                           int
-	custody, batch, resume                         bool
+	custody, batch, resume, follow                 bool
 	elastic                                        elasticFlags
 
 	query    string   // of documents in Elasticsearch
@@ -56,6 +56,7 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
   wasmortem analyze logs/ --format json --fail-on error
   wasmortem analyze logs/ --rules our-rules.yaml
   wasmortem analyze logs/ --module target/wasm32-wasip1/release/
+  wasmortem analyze --follow /var/log/canary/ --fail-on error
   wasmortem analyze --case monday --since 2026-11-22T02:00
   wasmortem analyze --batch archives/ --output reports/ --resume
   wasmortem analyze 'elasticsearch+https://es.example.com:9200/filebeat-*' --query kubernetes.namespace:shop --since 6h`,
@@ -76,6 +77,7 @@ Exit status: 0 done, whatever was found; 1 something at or above --fail-on; 2 wr
 	fl.BoolVar(&f.batch, "batch", false, "take every archive, folder and file directly under PATH as a case of its own: NAME.json and NAME.md each, and a summary, in --output DIR")
 	fl.BoolVar(&f.resume, "resume", false, "with --batch: skip cases that were finished before and have not changed")
 	fl.BoolVar(&f.custody, "custody", false, "record the sha256 of every input in the report")
+	fl.BoolVar(&f.follow, "follow", false, "go on while the files grow, and tell on stderr which incidents are new; ends with the report at Ctrl-C, or at the first that --fail-on means")
 	f.elastic.add(cmd, readPatience)
 	fl.StringVar(&f.query, "query", "", "with elasticsearch+https://…: only documents that this query string finds, such as kubernetes.namespace:shop")
 	fl.StringArrayVar(&f.fields, "elastic-field", nil, "with elasticsearch+https://…: ROLE=FIELD where the documents name them unusually ("+strings.Join(source.Roles(), ", ")+"; repeatable)")
@@ -152,6 +154,9 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	if f.resume && !f.batch {
 		return usage("--resume goes on with a batch: give --batch, too")
 	}
+	if f.follow && f.batch {
+		return f.checkFollow(paths, addresses)
+	}
 	if f.batch {
 		extra := []reports.Format{format}
 		if f.format == "" {
@@ -161,6 +166,12 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	}
 	if err := writable(f.output); err != nil {
 		return err
+	}
+	if f.follow {
+		if err := f.checkFollow(paths, addresses); err != nil {
+			return err
+		}
+		return a.follow(ctx, paths, &f, o, format)
 	}
 	var corpus noted
 	o.Binaries = analyze.NewBinaries(o.Rules)
@@ -195,7 +206,7 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	b.stop()
 	interrupted := runErr != nil && ctx.Err() != nil
 	if interrupted {
-		r.Stats.Skipped = append(r.Stats.Skipped, "interrupted: what follows the last input listed was not read")
+		r.Stats.Skipped = append(r.Stats.Skipped, interruptedNote)
 	}
 	r.Stats.Skipped = append(r.Stats.Skipped, corpus.Notes()...)
 	r.Accept(f.known)
@@ -218,6 +229,8 @@ func (a *app) analyze(ctx context.Context, paths []string, f analyzeFlags) error
 	}
 	return nil
 }
+
+const interruptedNote = "interrupted: what follows the last input listed was not read"
 
 // missing reports paths that do not exist before any work is done.
 func missing(paths []string) error {
