@@ -363,7 +363,7 @@ type end struct {
 	last [keepAround]*Found
 }
 
-// Add takes a match. It returns the one that no longer stands at an end because of it, which may be itself; nil when there is none.
+// Add takes a match. It returns the one that no longer stands at an end because of it; nil when there is none.
 func (e *Ends) Add(f *Found) (middle *Found) {
 	if e.groups == nil {
 		e.groups = map[groupKey]*end{}
