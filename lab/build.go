@@ -18,11 +18,12 @@ import (
 
 // Module says how a plugin is built; exactly one field is set.
 type Module struct {
-	Rust     *rustBuild    `yaml:"rust,omitempty"`
-	Go       *goBuild      `yaml:"go,omitempty"`
-	C        *cBuild       `yaml:"c,omitempty"`
-	Handmade string        `yaml:"handmade,omitempty"` // a name of handmadeModules
-	Derive   *derivedBuild `yaml:"derive,omitempty"`
+	Rust     *rustBuild     `yaml:"rust,omitempty"`
+	Go       *goBuild       `yaml:"go,omitempty"`
+	C        *cBuild        `yaml:"c,omitempty"`
+	Script   *assemblyBuild `yaml:"assemblyscript,omitempty"`
+	Handmade string         `yaml:"handmade,omitempty"` // a name of handmadeModules
+	Derive   *derivedBuild  `yaml:"derive,omitempty"`
 }
 
 type rustBuild struct {
@@ -43,6 +44,12 @@ type goBuild struct {
 type cBuild struct {
 	Source string   `yaml:"source"`
 	Flags  []string `yaml:"flags"`
+}
+
+// assemblyBuild is a plugin in AssemblyScript. Compiler and SDK are those of its package.json, from npm.
+type assemblyBuild struct {
+	Source string   `yaml:"source"` // folder under plugins
+	Args   []string `yaml:"args"`   // of asc, beside the entry file and the output
 }
 
 // derivedBuild rewrites another module with a program (wasm-opt from npm's binaryen); $IN and $OUT are its files.
@@ -86,6 +93,8 @@ func (b *builder) build(name string) (string, error) {
 			err = b.golang(m.Go, out)
 		case m.C != nil:
 			err = b.clang(m.C, out)
+		case m.Script != nil:
+			err = b.assembly(m.Script, out)
 		case m.Derive != nil:
 			err = b.derive(m.Derive, out)
 		default:
@@ -188,6 +197,24 @@ func (b *builder) clang(c *cBuild, out string) error {
 	args := append([]string{"--target=wasm32", "-nostdlib", "-O1", "-Wl,--no-entry", "-ffile-prefix-map=" + b.dir + "=."}, c.Flags...)
 	cmd := exec.Command("clang", append(args, "-o", out, c.Source)...)
 	cmd.Dir = filepath.Join(b.dir, "plugins", "c")
+	return run(cmd)
+}
+
+func (b *builder) assembly(s *assemblyBuild, out string) error {
+	dir := filepath.Join(b.cache, "build", s.Source)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	if err := copyTree(filepath.Join(b.dir, "plugins", s.Source), dir); err != nil {
+		return err
+	}
+	install := exec.Command("npm", "install", "--silent", "--no-audit", "--no-fund")
+	install.Dir = dir
+	if err := run(install); err != nil {
+		return err
+	}
+	cmd := exec.Command(filepath.Join(dir, "node_modules", ".bin", "asc"), append([]string{"assembly/index.ts", "--binaryFile", out}, s.Args...)...)
+	cmd.Dir = dir
 	return run(cmd)
 }
 

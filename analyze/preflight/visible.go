@@ -153,6 +153,8 @@ func (c *checker) panics() {
 		v.Panics, v.Why = "no", "abort in C and C++ writes nothing"
 		swallowed.Severity = Info
 		swallowed.Text = "abort() and failed checks of C and C++ say nothing before they trap; only what the plugin logs itself is seen."
+	case c.from.Language.Value == "AssemblyScript" && logs:
+		v.Panics, v.Level, v.Why = "yes", "critical", "the SDK's abort logs message and place at critical, and the compiler's own would be an import env.abort"
 	default:
 		c.unknown("Whether the reason of a panic would be logged is not known: nothing tells which language made the module.")
 	}

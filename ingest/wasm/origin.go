@@ -265,6 +265,8 @@ func (m *Module) fromAssemblyScript(o *Origin) bool {
 	switch {
 	case name != "":
 		o.Language = Guess{"AssemblyScript", "", "it has the function " + name}
+	case m.exports("__alloc", "__retain", "__release"):
+		o.Language = Guess{"AssemblyScript", "", "it exports __alloc, __retain and __release"} // compilers before 0.18
 	case m.exports("__new", "__pin", "__unpin"):
 		o.Language = Guess{"AssemblyScript", "", "it exports __new, __pin and __unpin"}
 	case bytes.Contains(m.dataBytes(), []byte("~\x00l\x00i\x00b\x00/\x00r\x00t\x00")):
