@@ -296,7 +296,7 @@ func (h *head) fields(b, r []byte) bool {
 		return false
 	}
 	a, known, seps := noAccess, false, " \t|;\""
-	if bytes.IndexAny(r, " \t|;") < 0 {
+	if !bytes.ContainsAny(r, " \t|;") {
 		seps = ","
 	}
 	for n := 0; len(r) > 0 && n < 60; n++ {
