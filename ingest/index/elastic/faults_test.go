@@ -201,7 +201,7 @@ func TestKilled(t *testing.T) {
 	if err := fill(dir, engine(c), from); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("an ingest was killed %d times, and then had %s for what takes %s undisturbed", n, time.Since(started), whole)
+	t.Logf("an ingest that takes %s was killed %d times in %s", whole, n, time.Since(started))
 	wanted := content(t, c, want)
 	sameContent(t, wanted, content(t, c, dir))
 	if w, g := searches(t, want, engine(c)), searches(t, dir, engine(c)); w != g {
