@@ -105,6 +105,11 @@ func TestResume(t *testing.T) {
 		{"the file has grown", func(t *testing.T, _, logs string) {
 			write(t, filepath.Join(logs, "m.log"), slices.Concat(text, []byte("[2026-11-22 15:00:00.000][1][error][wasm] [x.cc:1] panicked later\n")))
 		}, 300_000, read, true},
+		{"read to its end, changed and interrupted again", func(t *testing.T, dir, logs string) {
+			fill(t, dir, resumeBlock, logs)
+			change(0, 100)(t, dir, logs)
+			interrupt(t, dir, bleve.Open, read, logs)
+		}, 300_000, read, false},
 		{"another file behind it", func(t *testing.T, _, logs string) { write(t, filepath.Join(logs, "z.log"), text[:30_000]) }, 300_000, read, true},
 		{"another file before it", func(t *testing.T, _, logs string) { write(t, filepath.Join(logs, "b.log"), text[:30_000]) }, 0, 0, false},
 		{"changed at the beginning", change(0, 100), 0, 0, false},
@@ -150,7 +155,11 @@ func TestResume(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			work := t.TempDir()
 			dir, logs, want := filepath.Join(work, "case"), filepath.Join(work, "logs"), filepath.Join(work, "want")
-			copyTree(t, mesh, filepath.Join(logs, "a"))
+			first, err := os.ReadFile(filepath.Join(mesh, "envoy.log"))
+			if err != nil || os.Mkdir(logs, 0o700) != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(logs, "a.log"), first)
 			write(t, filepath.Join(logs, "m.log"), text)
 			write(t, filepath.Join(logs, "n.log"), text[:100_000])
 			interrupt(t, dir, bleve.Open, read, logs)
