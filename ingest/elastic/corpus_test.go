@@ -32,7 +32,7 @@ import (
 	"github.com/wasmortem/wasmortem/rules"
 )
 
-var day = flag.Int64("day", 24, "size in MiB of the healthy day of TestPushDownMovesLittle")
+var day = flag.Int64("day", 12, "size in MiB of the healthy day of TestPushDownMovesLittle")
 
 func ruleSet(t testing.TB) *rules.Set {
 	t.Helper()
@@ -249,7 +249,7 @@ func TestPushDownMovesLittle(t *testing.T) {
 	root := t.TempDir()
 	size := *day << 20
 	if testing.Short() {
-		size = 6 << 20
+		size = min(size, 6<<20)
 	}
 	var files []string
 	for i := range 4 {
