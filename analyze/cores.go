@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"sort"
 	"strconv"
 	"strings"
@@ -263,6 +264,11 @@ func (b *builder) alone(r *Report) {
 			inc.Subject.Namespaces = append(inc.Subject.Namespaces, p.Namespace)
 		}
 		p.tell(&inc, "")
+		if name := path.Base(p.Program); p.Program != "" && p.Cause == native.Crash && !strings.Contains(name, "envoy") {
+			// Somebody's own program beside the proxy, more likely than an Envoy under another name.
+			inc.Confidence = 0.3
+			inc.Explained = append(inc.Explained, "The program is "+name+": if that is no Envoy, its crash is its own affair.")
+		}
 		inc.Evidence[len(inc.Evidence)-1].Role = "cause"
 		r.Incidents = append(r.Incidents, inc)
 	}

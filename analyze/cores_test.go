@@ -42,6 +42,9 @@ func TestCoreInAFile(t *testing.T) {
 		return r
 	}
 	small := look()
+	if len(small.Incidents) != 1 || small.Incidents[0].Confidence >= 0.5 || len(small.Incidents[0].Explained) == 0 {
+		t.Errorf("a core dump of a program that is no Envoy: %+v, want one guess, and that it is no Envoy", small.Incidents)
+	}
 	const long = 256 << 30
 	if err := os.Truncate(path, long); err != nil {
 		t.Skip("no files with holes here: ", err)

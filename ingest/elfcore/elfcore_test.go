@@ -300,6 +300,11 @@ func TestCutOff(t *testing.T) {
 		if n > 16<<10 && (len(c.Threads) != len(whole.Threads) || c.PID != whole.PID || len(c.Mappings) != len(whole.Mappings)) {
 			t.Fatalf("cut at %d of %d: %d threads, pid %d", n, len(b), len(c.Threads), c.PID)
 		}
+		for i := range c.Threads {
+			if at, made := c.Threads[i].InGenerated(); made {
+				t.Fatalf("cut at %d of %d: frame %d of thread %d is code that V8 compiled, in a program without any", n, len(b), at, i)
+			}
+		}
 	}
 }
 

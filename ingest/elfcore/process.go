@@ -114,10 +114,11 @@ func (c *Core) mapping(addr uint64) *Mapping {
 	return &c.Mappings[i]
 }
 
-// Generated says whether an address is code that no file holds: compiled while the process ran, as V8 does with wasm.
+// Generated says whether an address is code that no file holds: compiled while the process ran, as V8 does with wasm. Where the dump has lost which
+// files were mapped, nothing is.
 func (c *Core) Generated(addr uint64) bool {
 	s := c.segment(addr)
-	return s != nil && s.Executable && c.mapping(addr) == nil && c.Module(addr) == nil
+	return len(c.Mappings) > 0 && s != nil && s.Executable && c.mapping(addr) == nil && c.Module(addr) == nil
 }
 
 // Executable says whether an address lies where code may run.
