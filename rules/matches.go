@@ -26,7 +26,7 @@ type Found struct {
 // course is how the times of one proxy's lines go in one input.
 type course struct {
 	place coursePlace
-	back  Back
+	back  *Back     // nil while it does not
 	last  time.Time // of the last line
 	line  int64
 	parts int
@@ -57,15 +57,13 @@ func (m *Matches) see(f *Found) {
 	if k := (coursePlace{r.Input, f.Proxy}); c == nil || c.place != k {
 		c = m.courseOf(k)
 	}
-	if c == nil {
-		return
-	}
 	m.course = c
 	if t, least := writtenAt(r); !t.IsZero() && r.Line > c.line {
 		d := c.last.Sub(t)
 		if d >= least {
 			if c.parts++; c.parts == 1 {
-				c.back.By, c.back.Before, c.back.After = d, c.line, r.Line
+				c.back = &Back{Input: r.Input, By: d, Before: c.line, After: r.Line}
+				m.backs = append(m.backs, c)
 			}
 		}
 		if d >= least || d <= 0 {
@@ -76,16 +74,15 @@ func (m *Matches) see(f *Found) {
 	f.course, f.part = c, c.parts
 }
 
-// courseOf is nil when there are too many.
+// courseOf finds the course of one proxy in the input whose matches come now. Those of an input come one after the other.
 func (m *Matches) courseOf(k coursePlace) *course {
-	c := m.courses[k]
-	if c == nil && len(m.courses) < maxGroups {
-		if m.courses == nil {
-			m.courses = map[coursePlace]*course{}
-		}
-		c = &course{place: k, back: Back{Input: k.input}}
-		m.courses[k] = c
-		m.inCourse = append(m.inCourse, c)
+	if m.course == nil || m.course.place.input != k.input {
+		m.courses = map[string]*course{}
+	}
+	c := m.courses[k.proxy]
+	if c == nil {
+		c = &course{place: k}
+		m.courses[k.proxy] = c
 	}
 	return c
 }
@@ -108,14 +105,12 @@ type coursePlace struct {
 	proxy string
 }
 
-// Backs lists the inputs in which the time goes back, in order of arrival.
+// Backs lists where the time goes back, in order of arrival.
 func (m *Matches) Backs() []Back {
 	var list []Back
-	for _, c := range m.inCourse {
-		if c.parts > 0 {
-			c.back.Times = c.parts
-			list = append(list, c.back)
-		}
+	for _, c := range m.backs {
+		c.back.Times = c.parts
+		list = append(list, *c.back)
 	}
 	return list
 }
@@ -281,9 +276,9 @@ type Matches struct {
 	seq      int
 	kept     int
 	index    map[int]map[string]*ruleMatches // rule → proxy
-	courses  map[coursePlace]*course
-	inCourse []*course // in order of arrival
-	course   *course   // of the last match
+	course   *course                         // of the last match
+	courses  map[string]*course              // of the input of the last match, by proxy
+	backs    []*course                       // in which the time goes back
 }
 
 type groupKey struct {
