@@ -193,6 +193,6 @@ var FieldNames = []string{
 	"apply_to", "context", "operation", "has_workload_selector", "key", "priority", "default_config_disabled", "layer", "runtime_key",
 	"runtime_value", "admin_address", "envoy_version", "istio_version", "node_id", "wasm_plugins", "wasm_vms", "type_url", "uptime",
 	"component_log_level", "fail_open", "failure_policy", "has_sha256", "fetch_cluster", "fetch_timeout", "fetch_cluster_unknown",
-	"filters_before", "filters_after", "vm_id_other_code", "sibling_root_ids", "sibling_configured", "selector", "targets", "traffic",
+	"filters_before", "filters_after", "vm_id_other_code", "sibling_root_ids", "sibling_configured", "selector", "targets", "traffic", "has_default",
 	"image_pull_policy", "image_pull_secret", "match_filter", "match_subfilter", "wasm_vm_total",
 }

@@ -153,7 +153,7 @@ func (w *follower) analyze(ctx context.Context) error {
 	w.took = time.Since(began)
 	switch {
 	case w.report != nil && (err != nil || unreadable(r)):
-		return nil
+		return nil //nolint:nilerr // the next look may find the files again
 	case err != nil && ctx.Err() != nil:
 		r.Stats.Skipped = append(r.Stats.Skipped, interruptedNote)
 	case err != nil:

@@ -37,6 +37,7 @@
 //	                      object_name plugin filter root_id vm_id vm_env code url sha256 fail_policy fail_policy_default phase priority
 //	                      has_config has_workload_selector default_config_disabled selector targets traffic image_pull_policy
 //	                      image_pull_secret sibling_root_ids sibling_configured
+//	object=discovery      filter has_default (only in an EnvoyFilter: a plugin that comes by ECDS under the filter's name)
 //	object=runtime        layer runtime_key runtime_value
 //	object=bootstrap      admin_address concurrency envoy_version istio_version node_id wasm_plugins wasm_vms
 //	                      wasm_vm_total

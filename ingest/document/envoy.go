@@ -112,6 +112,10 @@ func (c *collector) walk(t *tree, n ref, p place) {
 		c.plugin(t, n, p)
 		return // what is below is the plugin's own configuration
 	}
+	if t.object(n, "config_discovery") != none && p.extra["declared_by"] == "envoyfilter" {
+		c.discovery(t, n, p)
+		return
+	}
 	if t.isBootstrap(n) && p.extra["declared_by"] != "envoyfilter" {
 		c.bootstrap(t, n, p)
 	}
@@ -135,6 +139,27 @@ func (t *tree) isPluginConfig(n ref, p place) bool {
 		return true
 	}
 	return t.nodes[n].key == "config" && strings.Contains(p.typ, ".wasm.v") && t.object(n, "config") == none
+}
+
+// discovery is a filter whose configuration comes by ECDS, under the filter's name. Only those that may be a wasm plugin are of interest.
+func (c *collector) discovery(t *tree, n ref, p place) {
+	wasm := false
+	for typ := range t.each(t.get(n, "config_discovery", "type_urls")) {
+		wasm = wasm || strings.Contains(t.text(typ), ".wasm.v")
+	}
+	if !wasm {
+		return
+	}
+	out := Part{Kind: "config", Namespace: p.namespace, Fields: fields{}}
+	f := fields(out.Fields)
+	for k, v := range p.extra {
+		f[k] = v
+	}
+	f.set("object", "discovery")
+	f.set("filter", t.text(n, "name"))
+	f.set("has_default", strconv.FormatBool(t.filled(t.get(n, "config_discovery", "default_config"))))
+	out.Message = "filter " + f["filter"] + " gets its configuration by ECDS"
+	c.put(t, out, n, t.get(n, "name"), t.get(n, "config_discovery"))
 }
 
 // extensions tells by its type where Envoy runs a plugin.
