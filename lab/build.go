@@ -22,6 +22,7 @@ type Module struct {
 	Go       *goBuild       `yaml:"go,omitempty"`
 	C        *cBuild        `yaml:"c,omitempty"`
 	Script   *assemblyBuild `yaml:"assemblyscript,omitempty"`
+	CPP      *cppBuild      `yaml:"emscripten,omitempty"`
 	Handmade string         `yaml:"handmade,omitempty"` // a name of handmadeModules
 	Derive   *derivedBuild  `yaml:"derive,omitempty"`
 }
@@ -50,6 +51,12 @@ type cBuild struct {
 type assemblyBuild struct {
 	Source string   `yaml:"source"` // folder under plugins
 	Args   []string `yaml:"args"`   // of asc, beside the entry file and the output
+}
+
+// cppBuild is a plugin in C++, made by the em++ on the path.
+type cppBuild struct {
+	Source string   `yaml:"source"` // folder/file under plugins
+	Args   []string `yaml:"args"`
 }
 
 // derivedBuild rewrites another module with a program (wasm-opt from npm's binaryen); $IN and $OUT are its files.
@@ -95,6 +102,8 @@ func (b *builder) build(name string) (string, error) {
 			err = b.clang(m.C, out)
 		case m.Script != nil:
 			err = b.assembly(m.Script, out)
+		case m.CPP != nil:
+			err = b.emscripten(m.CPP, out)
 		case m.Derive != nil:
 			err = b.derive(m.Derive, out)
 		default:
@@ -215,6 +224,12 @@ func (b *builder) assembly(s *assemblyBuild, out string) error {
 	}
 	cmd := exec.Command(filepath.Join(dir, "node_modules", ".bin", "asc"), append([]string{"assembly/index.ts", "--binaryFile", out}, s.Args...)...)
 	cmd.Dir = dir
+	return run(cmd)
+}
+
+func (b *builder) emscripten(c *cppBuild, out string) error {
+	args := []string{"-std=c++17", "--no-entry", "-sERROR_ON_UNDEFINED_SYMBOLS=0", "-sALLOW_MEMORY_GROWTH=1", "-ffile-prefix-map=" + filepath.Join(b.dir, "plugins") + "=."}
+	cmd := exec.Command("em++", append(append(args, c.Args...), "-o", out, filepath.Join(b.dir, "plugins", filepath.FromSlash(c.Source)))...)
 	return run(cmd)
 }
 

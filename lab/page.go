@@ -30,7 +30,7 @@ lab/measured.yaml and the recordings by ` + "`go test ./lab -update`" + `; do no
 	fmt.Fprintf(&b, `## Not shown here
 
 Registry login, istiod, the Istio agent, a kernel that kills for memory and kubectl need more than Envoy; the cases for them in
-testdata/corpus are reconstructed from the format strings. TinyGo and Emscripten were not at hand. %d steps of rules.yaml
+testdata/corpus are reconstructed from the format strings. TinyGo was not at hand. %d steps of rules.yaml
 have no test of their own:
 
 | cause | step | why |

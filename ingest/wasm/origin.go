@@ -282,7 +282,7 @@ func (m *Module) fromAssemblyScript(o *Origin) bool {
 }
 
 func (m *Module) fromC(o *Origin) bool {
-	name, _ := m.named("_ZN", "_ZSt", "_Zn")
+	name, _ := m.named("_ZN", "_ZSt", "_Zn", "std::__", "operator new(") // mangled, or not: wasm-ld writes them readable
 	p, compiled := m.produced("processed-by", "clang")
 	if !compiled {
 		p, compiled = m.produced("processed-by", "Debian clang")
@@ -298,8 +298,13 @@ func (m *Module) fromC(o *Origin) bool {
 		}
 	case compiled:
 		o.Language = Guess{"C or C++", "", "the producers section names " + p.Name}
+	case m.exports("__errno_location", "stackSave", "stackRestore", "stackAlloc"): // Emscripten writes no producers section
+		o.Language = Guess{"C or C++", "", "it exports what Emscripten's JavaScript calls, __errno_location and stackSave"}
 	default:
 		return false
+	}
+	if m.exports("stackSave", "stackRestore", "stackAlloc") {
+		o.Compiler = Guess{"Emscripten", "", "it exports stackSave, stackRestore and stackAlloc"}
 	}
 	if compiled {
 		o.Compiler = Guess{p.Name, p.Version, "the producers section names " + p.Name + " " + p.Version}

@@ -244,7 +244,7 @@ func describe(m *Module, err error) string {
 	return b.String()
 }
 
-var realModules = []string{"auth_gate", "auth_gate.stripped", "toll", "toll.names", "toll.stripped", "toll.dwarf5", "toll.lines", "parcel", "barge", "ferry.dwarf4", "ferry.dwarf5", "ledger", "ledger.optimised"}
+var realModules = []string{"auth_gate", "auth_gate.stripped", "toll", "toll.names", "toll.stripped", "toll.dwarf5", "toll.lines", "parcel", "barge", "ferry.dwarf4", "ferry.dwarf5", "ledger", "ledger.optimised", "tally"}
 
 // TestRealModules reads what compilers made. testdata/README.md says which.
 func TestRealModules(t *testing.T) {
