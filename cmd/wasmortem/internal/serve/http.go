@@ -34,6 +34,8 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
 	switch {
 	case s.stopping.Load():
 		http.Error(w, "stopping", http.StatusServiceUnavailable)
+	case s.queue.j.lost.Load():
+		http.Error(w, "the journal could not be written: nothing is accepted before a restart", http.StatusServiceUnavailable)
 	case s.identity.Load() == nil:
 		http.Error(w, "Slack has not answered yet", http.StatusServiceUnavailable)
 	case s.AppToken != "" && !s.linked.Load():

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 )
 
 // maxLine bounds a line of a journal: a request with a few hundred files.
@@ -17,11 +18,21 @@ const maxLine = 1 << 20
 
 // journal is a file of JSON objects, one a line, that only grows. What append has returned for is on disk.
 type journal struct {
-	f    *os.File
+	f    file
+	size int64       // of the whole lines in it
+	lost atomic.Bool // what the file holds is not known any more
 	in   chan write
 	mu   sync.RWMutex // closed against append
 	shut bool
 	done chan struct{}
+}
+
+// file is what a journal needs of an [os.File].
+type file interface {
+	io.WriteSeeker
+	Sync() error
+	Truncate(size int64) error
+	Close() error
 }
 
 type write struct {
@@ -49,7 +60,7 @@ func openJournal(path string, each func(line []byte) error) (*journal, error) {
 		f.Close()
 		return nil, fmt.Errorf("reading the journal %s: %w", path, err)
 	}
-	j := &journal{f: f, in: make(chan write), done: make(chan struct{})}
+	j := &journal{f: f, size: size, in: make(chan write), done: make(chan struct{})}
 	go j.run()
 	return j, nil
 }
@@ -93,7 +104,7 @@ func (j *journal) append(v any) error {
 
 func (j *journal) run() {
 	defer close(j.done)
-	var failed error // after a failed write nobody knows what the file holds: nothing more is promised
+	var failed error // for good: nothing more is promised
 	for first := range j.in {
 		batch := []write{first}
 		buf := append([]byte(nil), first.line...)
@@ -109,15 +120,35 @@ func (j *journal) run() {
 				break more
 			}
 		}
-		if failed == nil {
-			if _, failed = j.f.Write(buf); failed == nil {
-				failed = j.f.Sync()
+		err := failed
+		if err == nil {
+			if err = j.write(buf); j.lost.Load() {
+				failed = err
 			}
 		}
 		for _, w := range batch {
-			w.err <- failed
+			w.err <- err
 		}
 	}
+}
+
+// write puts lines on disk. What is written in part, because the disk is full, is taken back. After a failed sync nobody knows what the file holds, nor when
+// that cannot be done.
+func (j *journal) write(lines []byte) error {
+	if _, err := j.f.Write(lines); err != nil {
+		back := j.f.Truncate(j.size)
+		if back == nil {
+			_, back = j.f.Seek(j.size, io.SeekStart)
+		}
+		j.lost.Store(back != nil)
+		return err
+	}
+	if err := j.f.Sync(); err != nil {
+		j.lost.Store(true)
+		return err
+	}
+	j.size += int64(len(lines))
+	return nil
 }
 
 func (j *journal) close() error {

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -213,6 +214,71 @@ func TestClockAhead(t *testing.T) {
 	}
 	if slack.Calls("conversations.history") <= commands {
 		t.Error("the channel was never searched for an answer: no answer of Slack's was lost")
+	}
+}
+
+// full is a file on a disk without room: writes end after a part of what they were to write; it may also not reach the disk.
+type full struct {
+	*os.File
+	room, synced atomic.Bool
+}
+
+func (f *full) Write(b []byte) (int, error) {
+	if f.room.Load() {
+		return f.File.Write(b)
+	}
+	n, _ := f.File.Write(b[:len(b)/2])
+	return n, syscall.ENOSPC
+}
+
+func (f *full) Sync() error {
+	if f.synced.Load() {
+		return f.File.Sync()
+	}
+	return syscall.EIO
+}
+
+// With a full disk nothing is acknowledged; with room again Slack's next delivery is taken, and after a restart every request is answered once.
+func TestJournalFull(t *testing.T) {
+	slack := fake.New(aSecond)
+	defer slack.Close()
+	c := testConfig(slack.API(), t.TempDir())
+	s, address := running(t, c)
+	f := &full{File: s.queue.j.f.(*os.File)}
+	f.synced.Store(true)
+	s.queue.j.f = f
+	ts, files := slack.Post("C1", fake.User, "", fake.File{Name: "a.log", Data: []byte("f1 broke")})
+	event := slack.Mention("C1", fake.User, ts, "", files)
+	for range 3 {
+		if got := slack.Send(address, event); got != http.StatusServiceUnavailable {
+			t.Fatalf("on a full disk a request is answered with %d, want 503", got)
+		}
+	}
+	f.room.Store(true)
+	if got := slack.Send(address, event); got != 200 {
+		t.Fatalf("with room again the request is answered with %d", got)
+	}
+	idle(t, s)
+	if n := len(ofRequest(slack.Messages("C1"), "answer")); n != 1 || status(address+"/healthz") != 200 {
+		t.Errorf("the request has %d answers, and the server's health is %d", n, status(address+"/healthz"))
+	}
+	data, err := os.ReadFile(filepath.Join(s.State, "requests.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range bytes.Lines(data) {
+		if !json.Valid(line) {
+			t.Errorf("the journal holds %q", line)
+		}
+	}
+	f.synced.Store(false)
+	ts, files = slack.Post("C1", fake.User, "", fake.File{Name: "a.log", Data: []byte("f2 broke")})
+	if got := slack.Send(address, slack.Mention("C1", fake.User, ts, "", files)); got != http.StatusServiceUnavailable {
+		t.Errorf("after a failed sync a request is answered with %d, want 503", got)
+	}
+	f.synced.Store(true)
+	if got := status(address + "/healthz"); got != http.StatusServiceUnavailable {
+		t.Errorf("after a failed sync the health is %d: nobody restarts the server", got)
 	}
 }
 
