@@ -114,7 +114,13 @@ func measure(size int64, runs int, huge, write bool) error {
 	if !write {
 		return nil
 	}
-	if err := os.WriteFile(filepath.Join("docs", "performance.md"), []byte(table), 0o644); err != nil {
+	page := filepath.Join("docs", "performance.md")
+	if old, err := os.ReadFile(page); err == nil {
+		if at := strings.Index(string(old), "\n## "); at >= 0 { // figures of `bench symbolize` and `bench core`
+			table += string(old[at:])
+		}
+	}
+	if err := os.WriteFile(page, []byte(table), 0o644); err != nil {
 		return fmt.Errorf("writing the table: run this from the top of the repository: %w", err)
 	}
 	return nil
