@@ -36,7 +36,7 @@ func isLog(path string, data []byte) bool {
 	return ext != ".yaml" && ext != ".wasm" && !bytes.HasPrefix(data, []byte("{\n")) && !bytes.HasPrefix(data, []byte("[\n")) && bytes.IndexByte(data, 0) < 0
 }
 
-// A clock that is set in the middle of a log (NTP, a zone that changes, a virtual machine that is resumed), between any two lines that a diagnosis rests
+// A clock that is set in the middle of a log (NTP, a zone that changes, a virtual machine that is resumed), or right before a line that a diagnosis rests
 // on, and proxies whose clocks are hours apart, change hardly a diagnosis. That a clock goes back is told, and no time span of a report is negative. A
 // clock that is set forward looks like silence: where it happens between a panic and its trap, the two are not taken for one.
 func TestClockJumps(t *testing.T) {

@@ -198,6 +198,23 @@ func TestPartialFailures(t *testing.T) {
 	if err := x.Add(context.Background(), docs(10)); err == nil || !strings.Contains(err.Error(), "10 of 10 documents were not taken") || time.Since(started) > 10*time.Second {
 		t.Errorf("Add over a server that never has time, after %s: %v", time.Since(started), err)
 	}
+	// Its disk is full: it answers so until somebody makes room, and says why.
+	room := time.Now().Add(300 * time.Millisecond)
+	s.bulk = func(list []string) string {
+		return answer(list, func(string) (int, string) {
+			if time.Now().Before(room) {
+				return 429, "cluster_block_exception"
+			}
+			return 201, ""
+		})
+	}
+	if err := x.Add(context.Background(), docs(10)); err != nil {
+		t.Errorf("Add over a server whose disk gets room: %v", err)
+	}
+	room = time.Now().Add(time.Hour)
+	if err := x.Add(context.Background(), docs(10)); err == nil || !strings.Contains(err.Error(), "10 of 10 documents were not taken") || !strings.Contains(err.Error(), "cluster_block_exception") {
+		t.Errorf("Add over a server whose disk is full: %v", err)
+	}
 	// Another process that opened the case later has written the document: this one must not go on.
 	s.bulk = func(list []string) string {
 		return answer(list, func(string) (int, string) { return 409, "version_conflict_engine_exception" })
