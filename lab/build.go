@@ -23,6 +23,7 @@ type Module struct {
 	C        *cBuild        `yaml:"c,omitempty"`
 	Script   *assemblyBuild `yaml:"assemblyscript,omitempty"`
 	CPP      *cppBuild      `yaml:"emscripten,omitempty"`
+	Zig      *zigBuild      `yaml:"zig,omitempty"`
 	Handmade string         `yaml:"handmade,omitempty"` // a name of handmadeModules
 	Derive   *derivedBuild  `yaml:"derive,omitempty"`
 }
@@ -58,6 +59,15 @@ type cppBuild struct {
 	Source string   `yaml:"source"` // folder/file under plugins
 	Args   []string `yaml:"args"`
 }
+
+// zigBuild is a plugin in Zig. The compiler comes as a package of Python's.
+type zigBuild struct {
+	Source string `yaml:"source"` // folder/file under plugins
+	Target string `yaml:"target"`
+	Mode   string `yaml:"mode"` // of -O
+}
+
+const zigVersion = "0.17.1"
 
 // derivedBuild rewrites another module with a program (wasm-opt from npm's binaryen); $IN and $OUT are its files.
 type derivedBuild struct {
@@ -104,6 +114,8 @@ func (b *builder) build(name string) (string, error) {
 			err = b.assembly(m.Script, out)
 		case m.CPP != nil:
 			err = b.emscripten(m.CPP, out)
+		case m.Zig != nil:
+			err = b.zig(m.Zig, out)
 		case m.Derive != nil:
 			err = b.derive(m.Derive, out)
 		default:
@@ -230,6 +242,33 @@ func (b *builder) assembly(s *assemblyBuild, out string) error {
 func (b *builder) emscripten(c *cppBuild, out string) error {
 	args := []string{"-std=c++17", "--no-entry", "-sERROR_ON_UNDEFINED_SYMBOLS=0", "-sALLOW_MEMORY_GROWTH=1", "-ffile-prefix-map=" + filepath.Join(b.dir, "plugins") + "=."}
 	cmd := exec.Command("em++", append(append(args, c.Args...), "-o", out, filepath.Join(b.dir, "plugins", filepath.FromSlash(c.Source)))...)
+	return run(cmd)
+}
+
+func (b *builder) zig(z *zigBuild, out string) error {
+	venv := filepath.Join(b.cache, "zig-"+zigVersion)
+	python := filepath.Join(venv, "bin", "python")
+	if _, err := os.Stat(filepath.Join(venv, "ready")); err != nil {
+		if err := run(exec.Command("python3", "-m", "venv", venv)); err != nil {
+			return err
+		}
+		if err := run(exec.Command(python, "-m", "pip", "install", "--quiet", "ziglang=="+zigVersion)); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(venv, "ready"), nil, 0o644); err != nil {
+			return err
+		}
+	}
+	// Paths in the module are those that the compiler was given, so it runs where the source lies.
+	dir := filepath.Join(b.cache, "build", filepath.Dir(filepath.FromSlash(z.Source)))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := copyTree(filepath.Join(b.dir, "plugins", filepath.Dir(filepath.FromSlash(z.Source))), dir); err != nil {
+		return err
+	}
+	cmd := exec.Command(python, "-m", "ziglang", "build-exe", "-target", z.Target, "-O", z.Mode, "-fno-entry", "-rdynamic", "-femit-bin="+out, filepath.Base(z.Source))
+	cmd.Dir = dir
 	return run(cmd)
 }
 

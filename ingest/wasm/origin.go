@@ -31,7 +31,7 @@ type Origin struct {
 // such as the places that Rust panics name.
 func (m *Module) Origin() Origin {
 	var o Origin
-	for _, guess := range []func(*Origin) bool{m.fromGo, m.fromTinyGo, m.fromRust, m.fromAssemblyScript, m.fromC} {
+	for _, guess := range []func(*Origin) bool{m.fromGo, m.fromTinyGo, m.fromRust, m.fromAssemblyScript, m.fromZig, m.fromC} {
 		if guess(&o) {
 			break
 		}
@@ -278,6 +278,17 @@ func (m *Module) fromAssemblyScript(o *Origin) bool {
 	if name, w := m.named("proxy-runtime"); name != "" {
 		o.SDK = Guess{"@solo-io/" + w, "", "it has the function " + name}
 	}
+	return true
+}
+
+// fromZig comes before C, which Zig's producers section claims.
+func (m *Module) fromZig(o *Origin) bool {
+	name, _ := m.named("debug.FullPanic(", "debug.defaultPanic", "debug.panicExtra", "builtin.default_panic")
+	if name == "" {
+		return false
+	}
+	o.Language = Guess{"Zig", "", "it has the function " + name}
+	o.Compiler = Guess{"zig", "", o.Language.Why}
 	return true
 }
 

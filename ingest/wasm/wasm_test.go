@@ -390,6 +390,7 @@ func TestOrigin(t *testing.T) {
 		{"Go | TinyGo | ", module(section(Custom, ".debug_str", []byte("\x00TinyGo\x00")), section(Custom, "producers", 1, "language", 1, "C11", ""))},
 		{"Go | TinyGo | ", module(exports("malloc", "calloc", "asyncify_start_unwind"))},
 		{"Go | go | github.com/higress-group/proxy-wasm-go-sdk", module(functions("_rt0_wasm_wasip1", "github.com_higress_group_proxy_wasm_go_sdk_proxywasm.Log"))},
+		{"Zig | zig | ", module(functions("meter.at", "debug.FullPanic((function 'defaultPanic')).outOfBounds"))},
 		{"AssemblyScript | asc | @solo-io/proxy-runtime", module(functions("~lib/rt/itcms/__new", "~lib/@solo-io/proxy-runtime/runtime/log"))},
 		{"AssemblyScript | asc | ", module(exports("__new", "__pin", "__unpin"))},
 		{"AssemblyScript | asc | ", module(data("~\x00l\x00i\x00b\x00/\x00r\x00t\x00/\x00"))},
