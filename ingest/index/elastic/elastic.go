@@ -386,8 +386,17 @@ func (x *Index) hits(ctx context.Context, query any) iter.Seq2[*elastic.Hit, err
 	}
 }
 
-// Delete implements [index.Index]. The id of a record begins with that of its stretch.
+// Delete implements [index.Index]. A server that is started again has forgotten its points in time (404): what is left is looked for anew.
 func (x *Index) Delete(ctx context.Context, input, from string) error {
+	for attempt := 0; ; attempt++ {
+		if err := x.deleteFound(ctx, input, from); attempt == 3 || !elastic.IsStatus(err, http.StatusNotFound) {
+			return err
+		}
+	}
+}
+
+// deleteFound deletes what a search finds. The id of a record begins with that of its stretch.
+func (x *Index) deleteFound(ctx context.Context, input, from string) error {
 	x.dirty = true
 	next, stop := iter.Pull2(x.hits(ctx, object{"term": object{inputField: latin(input)}}))
 	defer stop()

@@ -148,7 +148,7 @@ func TestHelper(t *testing.T) {
 	if len(args) != 3 {
 		return
 	}
-	c, err := source.Connect(source.Config{Address: args[0], Patience: 3 * time.Minute})
+	c, err := source.Connect(source.Config{Address: args[0], Patience: 10 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestHelper(t *testing.T) {
 func filler(address, dir, logs string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestHelper$")
 	cmd.Env = append(os.Environ(), "WASMORTEM_TEST_FILL="+strings.Join([]string{address, dir, logs}, "\x1f"))
-	cmd.Stderr = os.Stderr
+	cmd.Stdout, cmd.Stderr = &bytes.Buffer{}, os.Stderr // why it failed
 	return cmd
 }
 
@@ -230,7 +230,7 @@ func TestKilled(t *testing.T) {
 		}
 		err := cmd.Wait()
 		if err != nil && !both {
-			t.Fatalf("an ingest during which the server was killed and came back: %v", err)
+			t.Fatalf("an ingest during which the server was killed and came back: %v\n%s", err, cmd.Stdout)
 		}
 		if both {
 			if err := fill(dir, engine(c), from); err != nil {
