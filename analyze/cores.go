@@ -266,7 +266,7 @@ func (b *builder) alone(r *Report) {
 		p.tell(&inc, "")
 		if name := path.Base(p.Program); p.Program != "" && p.Cause == native.Crash && !strings.Contains(name, "envoy") {
 			// Somebody's own program beside the proxy, more likely than an Envoy under another name.
-			inc.Confidence = 0.3
+			inc.Confidence, inc.Severity = 0.3, Warning
 			inc.Explained = append(inc.Explained, "The program is "+name+": if that is no Envoy, its crash is its own affair.")
 		}
 		inc.Evidence[len(inc.Evidence)-1].Role = "cause"

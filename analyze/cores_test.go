@@ -42,7 +42,7 @@ func TestCoreInAFile(t *testing.T) {
 		return r
 	}
 	small := look()
-	if len(small.Incidents) != 1 || small.Incidents[0].Confidence >= 0.5 || len(small.Incidents[0].Explained) == 0 {
+	if len(small.Incidents) != 1 || small.Incidents[0].Confidence >= 0.5 || small.Incidents[0].Severity != analyze.Warning || len(small.Incidents[0].Explained) == 0 {
 		t.Errorf("a core dump of a program that is no Envoy: %+v, want one guess, and that it is no Envoy", small.Incidents)
 	}
 	const long = 256 << 30
