@@ -786,8 +786,11 @@ func parseJSONLine(b []byte, h *head, peek bool) bool {
 		return true
 	}
 	h.dialect, h.kind = "agent-json", KindAgent
-	if h.logger == nil && h.caller == nil && len(jsonText(l.at)) != len("2026-11-22T14:50:09.970123Z") {
+	switch {
+	case h.logger == nil && h.caller == nil && len(jsonText(l.at)) != len("2026-11-22T14:50:09.970123Z"):
 		h.kind = KindText // level, time and message could be Envoy's as well; the agent prints microseconds
+	case l.scoped && bytes.IndexByte(h.logger, '.') > 0:
+		h.kind = KindText // Istio's scopes are single words; Dapr, another host of plugins, has `dapr.runtime.…`
 	}
 	if !peek {
 		h.message = append(h.message[:len(h.message):len(h.message)], otherKeys(b)...)
