@@ -25,8 +25,10 @@ const maxDWARF = 64 << 20
 
 // lineTable is the debug information of a file.
 type lineTable struct {
-	data  *dwarf.Data
-	units map[dwarf.Offset]*unit
+	data    *dwarf.Data
+	program []byte // .debug_line
+	damaged bool   // a line program is
+	units   map[dwarf.Offset]*unit
 }
 
 // unit is what is known of a compilation unit.
@@ -76,6 +78,9 @@ func (f *File) Lines(addr uint64) (out []Location) {
 	if u == nil {
 		u = t.unit(rd, cu)
 		t.units[cu.Offset] = u
+		if t.damaged {
+			f.problem("its debug information is damaged: a table of files is larger than the section that holds it")
+		}
 	}
 	return u.lookup(addr)
 }
@@ -112,7 +117,7 @@ func (f *File) loadLines() *lineTable {
 		f.problem("its debug information is damaged: %v", err)
 		return f.lines
 	}
-	f.lines.data = d
+	f.lines.data, f.lines.program = d, parts[".debug_line"]
 	return f.lines
 }
 
@@ -150,7 +155,10 @@ const maxScopes = 1 << 18
 func (t *lineTable) unit(rd *dwarf.Reader, cu *dwarf.Entry) *unit {
 	u := &unit{entry: cu}
 	var files []*dwarf.LineFile
-	if lr, err := t.data.LineReader(cu); err == nil && lr != nil {
+	at, _ := cu.Val(dwarf.AttrStmtList).(int64)
+	if !plausible(t.program, at) {
+		t.damaged = true
+	} else if lr, err := t.data.LineReader(cu); err == nil && lr != nil {
 		var e dwarf.LineEntry
 		for len(u.rows) < 1<<21 && lr.Next(&e) == nil {
 			u.rows = append(u.rows, e)
@@ -246,4 +254,116 @@ func (u *unit) lookup(addr uint64) []Location {
 		at = Location{File: s.file, Line: s.line, Column: s.col}
 	}
 	return out
+}
+
+// plausible says whether the tables of directories and files in a line program of DWARF 5 (section 6.2.4) can be as long as it says. debug/dwarf makes room for
+// them before it reads them: 4 GiB for a number of four bytes.
+func plausible(program []byte, at int64) bool {
+	if at < 0 || at >= int64(len(program)) {
+		return true // which debug/dwarf refuses
+	}
+	b := &fields{b: program[at:]}
+	wide := b.number(4) == 0xffffffff
+	if wide {
+		b.number(8)
+	}
+	if version := b.number(2); version != 5 {
+		return true
+	}
+	b.skip(2)
+	b.skip(map[bool]int{false: 4, true: 8}[wide])
+	b.skip(5)
+	b.skip(int(b.number(1)) - 1)
+	for range 2 {
+		format := make([]uint64, 0, 16)
+		for range b.number(1) {
+			b.uleb()
+			format = append(format, b.uleb())
+		}
+		n := b.uleb()
+		if n > uint64(len(b.b)) || n > 0 && len(format) == 0 {
+			return false
+		}
+		for range n {
+			for _, form := range format {
+				b.value(form, wide)
+			}
+		}
+		if b.bad {
+			return false
+		}
+	}
+	return true
+}
+
+// fields takes numbers off bytes; bad is set when there are none left, or what follows is not known.
+type fields struct {
+	b   []byte
+	bad bool
+}
+
+func (f *fields) skip(n int) {
+	if n < 0 || n > len(f.b) {
+		f.bad, f.b = true, nil
+		return
+	}
+	f.b = f.b[n:]
+}
+
+func (f *fields) number(size int) (v uint64) {
+	if size > len(f.b) {
+		f.skip(size)
+		return 0
+	}
+	for i := range size {
+		v |= uint64(f.b[i]) << (8 * i)
+	}
+	f.skip(size)
+	return v
+}
+
+func (f *fields) uleb() (v uint64) {
+	for shift := 0; len(f.b) > 0; shift += 7 {
+		c := f.b[0]
+		f.skip(1)
+		if shift < 64 {
+			v |= uint64(c&0x7f) << shift
+		}
+		if c < 0x80 {
+			return v
+		}
+	}
+	f.bad = true
+	return 0
+}
+
+// value passes over a value of one of the forms that debug/dwarf reads in these tables.
+func (f *fields) value(form uint64, wide bool) {
+	switch form {
+	case 0x08: // string
+		f.skip(bytes.IndexByte(f.b, 0) + 1)
+	case 0x1f, 0x0e, 0x17, 0x1d: // line_strp, strp, sec_offset, strp_sup
+		f.skip(map[bool]int{false: 4, true: 8}[wide])
+	case 0x0f, 0x1a: // udata, strx
+		f.uleb()
+	case 0x0b, 0x0c, 0x25: // data1, flag, strx1
+		f.skip(1)
+	case 0x05, 0x26: // data2, strx2
+		f.skip(2)
+	case 0x27: // strx3
+		f.skip(3)
+	case 0x06, 0x28: // data4, strx4
+		f.skip(4)
+	case 0x07: // data8
+		f.skip(8)
+	case 0x1e: // data16
+		f.skip(16)
+	case 0x09: // block
+		if n := f.uleb(); n <= uint64(len(f.b)) {
+			f.skip(int(n))
+		} else {
+			f.bad, f.b = true, nil
+		}
+	default: // debug/dwarf reads nothing for it
+	}
 }
