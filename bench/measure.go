@@ -70,7 +70,7 @@ func measure(size int64, runs int, huge, write bool) error {
 	b.runs = runs
 	b.median("ingest, plain", runs)
 	b.than(plain)
-	const piped = "zstd -dc | rg -c -F phrase"
+	const piped = "zstd -dc, piped to rg -c -F phrase"
 	if _, err := exec.LookPath("zstd"); err == nil {
 		b.run(piped, size, "sh", "-c", `zstd -dc "$1" | rg -c -F "$2"`, "sh", zst, phrase)
 	}
