@@ -58,16 +58,16 @@ func (m *Matches) see(f *Found) {
 		c = m.courseOf(k)
 	}
 	m.course = c
-	if t, least := writtenAt(r); !t.IsZero() && r.Line > c.line {
-		d := c.last.Sub(t)
+	if from, until, least := written(r); !from.IsZero() && r.Line > c.line {
+		d := c.last.Sub(until)
 		if d >= least {
 			if c.parts++; c.parts == 1 {
 				c.back = &Back{Input: r.Input, By: d, Before: c.line, After: r.Line}
 				m.backs = append(m.backs, c)
 			}
 		}
-		if d >= least || d <= 0 {
-			c.last = t
+		if d >= least || from.After(c.last) {
+			c.last = from
 		}
 		c.line = r.Line
 	}
@@ -87,17 +87,17 @@ func (m *Matches) courseOf(k coursePlace) *course {
 	return c
 }
 
-// writtenAt is when a record was written as far as it tells, and what is no disorder any more. An entry of an access log carries the time when
-// its request began, and is written when that ends.
-func writtenAt(r *ingest.Record) (t time.Time, least time.Duration) {
+// written is between which times a record was written as far as it tells, and what is no disorder any more. An entry of an access log carries the
+// time when its request began, and is written when that ends; but a store of logs may have put it where its time belongs.
+func written(r *ingest.Record) (from, until time.Time, least time.Duration) {
 	switch {
 	case r.Time.IsZero():
 	case r.Kind == ingest.KindLog || r.Kind == ingest.KindAgent:
-		return r.Time, setBack
+		return r.Time, r.Time, setBack
 	case r.Kind == ingest.KindAccess && r.Access != nil && r.Access.Duration >= 0:
-		return r.Time.Add(r.Access.Duration), setBackAccess
+		return r.Time, r.Time.Add(r.Access.Duration), setBackAccess
 	}
-	return time.Time{}, 0
+	return time.Time{}, time.Time{}, 0
 }
 
 type coursePlace struct {
