@@ -83,6 +83,13 @@ func (c *console) shown() string {
 	return strings.Join(lines, "\n")
 }
 
+// sent is all that was written to the terminal so far.
+func (c *console) sent() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.raw.String()
+}
+
 // expect waits until the screen holds all texts.
 func (c *console) expect(texts ...string) {
 	c.t.Helper()
@@ -160,8 +167,8 @@ func TestBrowseOnTerminal(t *testing.T) {
 	c.expect("[5 Runbook]")
 	c.press("jc")
 	c.expect("sent to the terminal's clipboard")
-	if !strings.Contains(c.raw.String(), "\x1b]52;c;") {
-		t.Errorf("no OSC 52 in %q", c.raw.String())
+	if !strings.Contains(c.sent(), "\x1b]52;c;") {
+		t.Errorf("no OSC 52 in %q", c.sent())
 	}
 	c.press("?")
 	c.expect("Keys", "q                  quit")
@@ -194,9 +201,7 @@ func (c *console) left(t *testing.T) {
 	}
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		c.mu.Lock()
-		raw := c.raw.String()
-		c.mu.Unlock()
+		raw := c.sent()
 		if strings.Contains(raw, leaveAltScreen) && strings.LastIndex(raw, showCursor) > strings.LastIndex(raw, "\x1b[?25l") {
 			return
 		}
@@ -255,7 +260,7 @@ func TestBrowseWithoutColor(t *testing.T) {
 	if code := c.status(); code != 0 {
 		t.Errorf("status %d", code)
 	}
-	raw := c.raw.String()
+	raw := c.sent()
 	for _, bad := range []string{"\x1b]8;", "\x1b]0;", "\x1b]2;", "\x07", "\x1b[1m", "\x1b[31m", "\x1b[7m", "\u202e"} {
 		if strings.Contains(raw, bad) {
 			t.Errorf("the terminal was sent %q", bad)
