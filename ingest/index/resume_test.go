@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,7 +54,8 @@ func begunBlocks(t *testing.T, dir string) int {
 	return state.Begun.Blocks
 }
 
-// documents lists what is in the index of a case, for each of some questions.
+// documents lists what is in the index of a case, for each of some questions. Inputs are numbered in their order: those that were begun, and dropped by a
+// kill, have used up numbers.
 func documents(t *testing.T, dir string) string {
 	t.Helper()
 	x, err := bleve.Open(filepath.Join(dir, "index"), false)
@@ -62,6 +64,7 @@ func documents(t *testing.T, dir string) string {
 	}
 	defer x.Close()
 	var out strings.Builder
+	var inputs []string
 	for _, e := range []index.Expr{index.All{}, index.Term{Field: "anomaly", Text: "yes"}, index.Term{Field: index.TextField, Text: "panicked"}, index.Term{Field: "level", Text: "warning"}} {
 		var ids []string
 		for id, err := range x.Find(context.Background(), e) {
@@ -71,6 +74,14 @@ func documents(t *testing.T, dir string) string {
 			ids = append(ids, id)
 		}
 		slices.Sort(ids)
+		for i, id := range ids {
+			input, stretch, _ := strings.Cut(id, ".")
+			n := slices.Index(inputs, input)
+			if n < 0 { // the first question lists all
+				n, inputs = len(inputs), append(inputs, input)
+			}
+			ids[i] = fmt.Sprintf("%d.%s", n, stretch)
+		}
 		out.WriteString(strings.Join(ids, "\n") + "\n\n")
 	}
 	return out.String()
